@@ -1,0 +1,19 @@
+"""Fixtures every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference material beside the repository; the test skips where there is none."""
+    path = Path(os.environ.get("CAFFE_LITE_SHARED") or ROOT.parent / "shared")
+    if not path.is_dir():
+        pytest.skip(f"no reference material at {path} (set CAFFE_LITE_SHARED to its folder)")
+    return path
