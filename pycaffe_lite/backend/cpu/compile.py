@@ -1,0 +1,114 @@
+"""From a Python function to object code, with numba. Imported only when the cache lacks something."""
+
+from __future__ import annotations
+
+import linecache
+import warnings
+from types import FunctionType
+from typing import Any
+
+import numba
+from numba import types
+from numba.core import compiler, registry
+from numba.core.compiler import Flags
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.cpu_options import FastMathOptions
+
+from ...kernel import DeviceFunction
+from . import atoms, codegen
+
+_POINTERS = {"int*": types.int32, "long*": types.int64, "byte*": types.uint8, "double*": types.float64}
+_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+
+
+def _specialise(function: FunctionType, element: Any, made: dict[int, Any]) -> Any:
+    """The function compiled for numba with `T` the element type, and all helpers it names likewise."""
+    if id(function) in made:
+        return made[id(function)]
+    space = dict(function.__globals__)
+    space["T"] = element
+    space.update(where=_where)
+    for name in function.__code__.co_names:
+        if isinstance(space.get(name), DeviceFunction):
+            space[name] = _specialise(space[name].function, element, made)
+    copy = FunctionType(
+        function.__code__, space, function.__name__, function.__defaults__, function.__closure__
+    )
+    made[id(function)] = numba.njit(copy, **_OPTIONS)
+    return made[id(function)]
+
+
+@numba.njit(inline="always")
+def _where(condition, a, b):  # type: ignore[no-untyped-def]
+    return a if condition else b
+
+
+def _object_code(function: FunctionType, arguments: tuple[Any, ...], key: str) -> tuple[str, bytes]:
+    """Compile without Python wrappers: `int f(ret*, exc*, arguments...)`, no reference to the interpreter."""
+    flags = Flags()
+    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.release_gil = True
+    flags.error_model, flags.nrt = "numpy", False
+    flags.fastmath = FastMathOptions(_OPTIONS["fastmath"])
+    target = registry.cpu_target
+    with warnings.catch_warnings(), global_compiler_lock:
+        warnings.simplefilter("ignore", numba.core.errors.NumbaWarning)
+        result = compiler.compile_extra(
+            target.typing_context, target.target_context, function, arguments, types.void, flags, {}
+        )
+    return _renamed(result.library, result.fndesc.llvm_func_name, f"caffe_lite_{key}")
+
+
+def _renamed(library: Any, old: str, new: str) -> tuple[str, bytes]:
+    """Object code in which the one function that is called from outside carries a name of its own."""
+    module = library._final_module.clone()
+    for function in module.functions:
+        if function.name == old:
+            function.name = new
+            function.linkage = "external"
+        elif not function.is_declaration:
+            function.linkage = "internal"  # two kernels may contain the same helper
+    for variable in module.global_variables:
+        if variable.linkage.name != "external" or not variable.is_declaration:
+            variable.linkage = "internal"
+    return new, codegen.target_machine().emit_object(module)
+
+
+def kernel_entry(
+    function: FunctionType, kinds: tuple[tuple[str, str], ...], dtype: str, key: str
+) -> tuple[str, bytes]:
+    """The loop over `[start, stop)` around a kernel, its arguments unpacked from a vector of int64."""
+    element = getattr(types, dtype)
+    body = _specialise(function, element, {})
+    lines, names, at = ["def entry(start, stop, thread, args):"], [], 0
+    for name, kind in kinds:
+        names.append(f"a_{name}")
+        if name == "thread":
+            lines.append(f"    a_{name} = thread")
+        elif kind == "int":
+            lines.append(f"    a_{name} = args[{at}]")
+        else:
+            lines.append(f"    a_{name} = {'pointer' if kind.endswith('*') else 'scalar'}(args[{at}], k{at})")
+        at += name != "thread"
+    lines += ["    for i in range(start, stop):", f"        body(i, {', '.join(names)})"]
+    space: dict[str, Any] = {"body": body, "pointer": atoms.pointer, "scalar": atoms.scalar}
+    packed = [kind for name, kind in kinds if name != "thread"]
+    space.update({f"k{i}": _numba_kind(kind, element) for i, kind in enumerate(packed)})
+    name = f"<entry of {function.__name__}>"
+    linecache.cache[name] = (0, None, lines, name)
+    exec(compile("\n".join(lines), name, "exec"), space)
+    return _object_code(space["entry"], (types.int64,) * 3 + (types.CPointer(types.int64),), key)
+
+
+def _numba_kind(kind: str, element: Any) -> Any:
+    if kind == "T*":
+        return types.CPointer(element)
+    if kind == "T":
+        return element
+    return types.CPointer(_POINTERS[kind]) if kind in _POINTERS else types.float64
+
+
+def plain_function(function: FunctionType, signature: str, key: str) -> tuple[str, bytes]:
+    """A function whose arguments are `long*` or `int`, as it is."""
+    kinds = {"int": types.int64, "long*": types.CPointer(types.int64)}
+    whole = _specialise(function, types.float32, {}).py_func
+    return _object_code(whole, tuple(kinds[k.strip()] for k in signature.split(",")), key)

@@ -1,0 +1,186 @@
+"""Machine code: loaded from the cache when it is there, compiled (which imports numba) when it is not.
+
+Numba's own cache needs numba, 0.4 s of import, in every process, and does not see edits of the
+files that its intrinsics come from. Here the object code itself is kept, under a key of all
+sources a kernel is made of, of numba, and of the processor; loading it needs llvmlite alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import logging
+import os
+import struct
+import sys
+import tempfile
+import threading
+from functools import cache, lru_cache
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+
+from ...kernel import DeviceFunction, Kernel
+
+log = logging.getLogger("pycaffe_lite")
+
+_MAGIC = b"caffe-lite object 1\n"
+_lock = threading.RLock()
+
+
+@cache
+def processor() -> tuple[str, str]:
+    """Name and features of the processor that code is made for; NUMBA_CPU_NAME and NUMBA_CPU_FEATURES override."""
+    import llvmlite.binding as llvm
+
+    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    return name, llvm.get_host_cpu_features().flatten() if features is None else features
+
+
+@cache
+def cache_folder() -> Path | None:
+    """Where object code is kept ($CAFFE_LITE_CACHE, else the user's cache folder); None if nothing can be written."""
+    base = os.environ.get("CAFFE_LITE_CACHE")
+    folder = (
+        Path(base)
+        if base
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "caffe-lite"
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        log.warning(
+            "kernel cache %s cannot be written (%s): kernels are compiled anew in every process; "
+            "set CAFFE_LITE_CACHE to a folder that can be", folder, error.strerror or error,
+        )  # fmt: skip
+        return folder if folder.is_dir() else None
+
+
+@cache
+def _file_digest(path: str) -> bytes:
+    return hashlib.sha256(Path(path).read_bytes()).digest()
+
+
+def _source_digests(function: FunctionType, seen: set[int]) -> list[bytes]:
+    """Digests of the files of everything compiled together with this function."""
+    if id(function) in seen:
+        return []
+    seen.add(id(function))
+    path = function.__code__.co_filename
+    found = [
+        _file_digest(path)
+        if os.path.exists(path)
+        else function.__code__.co_code + repr(function.__code__.co_consts).encode()
+    ]
+    for name in _names(function.__code__):
+        used = function.__globals__.get(name)
+        used = used.function if isinstance(used, DeviceFunction) else used
+        if isinstance(used, FunctionType) and used.__name__ != "where":
+            found += _source_digests(used, seen)
+        elif isinstance(used, (int, float, str)):
+            found.append(repr((name, used)).encode())
+    return found
+
+
+def _names(code: CodeType) -> tuple[str, ...]:
+    inner = [n for c in code.co_consts if isinstance(c, CodeType) for n in _names(c)]
+    return (*code.co_names, *inner)
+
+
+@lru_cache(maxsize=1)
+def _base_digest() -> bytes:
+    """What every key depends on: Python's and numba's version, the processor, and the compiler's own files."""
+    here = Path(__file__).parent
+    own = [_file_digest(str(here / name)) for name in ("compile.py", "codegen.py", "atoms.py")]
+    versions = [importlib.metadata.version(p) for p in ("numba", "llvmlite")]
+    return repr((sys.version_info[:2], versions, processor(), own)).encode()
+
+
+def _key(function: FunctionType, extra: str) -> str:
+    digest = hashlib.sha256(_base_digest() + extra.encode())
+    for part in sorted(set(_source_digests(function, set()))):
+        digest.update(part)
+    return digest.hexdigest()[:40]
+
+
+def _read(path: Path) -> tuple[str, bytes] | None:
+    """Symbol and object code of a cache file; None if it is missing or damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    body = content[len(_MAGIC) + 32 :]
+    if (
+        not content.startswith(_MAGIC)
+        or hashlib.sha256(body).digest() != content[len(_MAGIC) : len(_MAGIC) + 32]
+    ):
+        return None
+    (length,) = struct.unpack_from("<I", body)
+    return body[4 : 4 + length].decode(), body[4 + length :]
+
+
+def _write(path: Path, symbol: str, code: bytes) -> None:
+    """Keep object code; a rename makes the file appear whole, whoever else is writing it."""
+    body = struct.pack("<I", len(symbol)) + symbol.encode() + code
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(_MAGIC + hashlib.sha256(body).digest() + body)
+        os.replace(file.name, path)
+    except OSError:
+        pass  # cache_folder() has said so already
+
+
+_engines: list[Any] = []
+
+
+def _load(symbol: str, code: bytes) -> int:
+    """Link object code into the process, for good. (One engine each: a used one mislinks constants.)"""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _engines.append(engine)
+    return engine.get_function_address(symbol)
+
+
+_loaded: dict[str, int] = {}
+
+
+def _native(function: FunctionType, label: str, compiler: str, *how: Any) -> int:
+    """Address of the code that `compile.<compiler>(function, *how, key)` makes, from memory, file, or anew."""
+    with _lock:
+        key = _key(function, repr((label, compiler, how)))
+        if key in _loaded:
+            return _loaded[key]
+        folder = cache_folder()
+        path = folder / f"{label}-{key}.o" if folder else None
+        found = _read(path) if path else None
+        if found is None:
+            from . import compile as compiling
+
+            found = getattr(compiling, compiler)(function, *how, key)
+            if path:
+                _write(path, *found)
+        _loaded[key] = _load(*found)
+        return _loaded[key]
+
+
+@cache
+def entry_address(kernel: Kernel, dtype: np.dtype[Any]) -> int:
+    """Native entry `(start, stop, thread, args)` of a kernel for one element type."""
+    kinds = tuple((p.name, p.kind) for p in kernel.parameters)
+    return _native(kernel.function, f"{kernel.name}-{dtype.name}", "kernel_entry", kinds, dtype.name)
+
+
+def function_address(function: FunctionType, signature: str) -> int:
+    """Native address of a plain function over int64 and `long*` arguments (the launchers)."""
+    return _native(function, function.__name__, "plain_function", signature)

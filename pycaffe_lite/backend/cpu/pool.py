@@ -1,0 +1,131 @@
+"""The threads that run programs: Python threads that live in native code, where they hold no GIL."""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConfigError
+from . import launcher
+from .native import function_address
+
+PATIENCE = 20_000  # polls, most of them yields: a few milliseconds, then a worker sleeps
+
+
+class Pool:
+    """`count` threads, the caller's included; workers sleep when nothing has run for a while."""
+
+    def __init__(self, count: int):
+        self.count = count
+        # One block for all programs; 64-byte aligned so that its places are cache lines.
+        raw = np.zeros(launcher.CONTROL + 8, np.int64)
+        self._control = raw[(-raw.ctypes.data % 64) // 8 :][: launcher.CONTROL]
+        self._control[launcher.THREADS] = count
+        self._wake = threading.Semaphore(0)
+        self._asleep = 0
+        self._guard, self._busy = threading.Lock(), threading.RLock()
+        i64, pointer = ctypes.c_int64, ctypes.c_void_p
+        # Numba's calling convention: pointers for a result and an exception in front, an int back.
+        self._nothing = ctypes.c_int64()
+        run = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer, i64, i64, pointer)
+        self._run = run(function_address(launcher.run_rows, "long*, int, int, long*"))
+        serve = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer, i64, i64)
+        self._serve = serve(function_address(launcher.serve, "long*, int, int"))
+        self._threads = [threading.Thread(target=self._work, args=(i,), daemon=True) for i in range(1, count)]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self, number: int) -> None:
+        nothing = ctypes.c_int64()
+        while not self._control[launcher.STOP]:
+            self._serve(
+                ctypes.byref(nothing), ctypes.byref(nothing), self._control.ctypes.data, number, PATIENCE
+            )
+            with self._guard:
+                self._asleep += 1
+            self._wake.acquire()
+
+    def run(self, table: int, first: int, last: int) -> None:
+        """Run rows of the table at this address; one program at a time, others wait."""
+        with self._busy:
+            if self._asleep:
+                self._rouse()
+            nothing = ctypes.byref(self._nothing)
+            self._run(nothing, nothing, table, first, last, self._control.ctypes.data)
+
+    def _rouse(self) -> None:
+        with self._guard:
+            sleepers, self._asleep = self._asleep, 0
+        for _ in range(sleepers):
+            self._wake.release()
+
+    def close(self) -> None:
+        """Stop and join the workers."""
+        self._control[launcher.STOP] = 1
+        self._wake.release(self.count)
+        for thread in self._threads:
+            thread.join(timeout=1)
+
+
+_pool: Pool | None = None
+_wanted: int | None = None
+
+
+def default_threads() -> int:
+    """Threads to use unless told otherwise: $CAFFE_LITE_THREADS, else the processors this process may use."""
+    named = os.environ.get("CAFFE_LITE_THREADS")
+    if named:
+        return _checked(named, "CAFFE_LITE_THREADS")
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+def _checked(count: Any, what: str) -> int:
+    if not str(count).isdigit() or not 1 <= int(count) <= 1024:
+        raise ConfigError(f"{what}: must be a number of threads from 1 to 1024, got {count!r}")
+    return int(count)
+
+
+def threads() -> int:
+    """How many threads run kernels."""
+    return _pool.count if _pool else (_wanted or default_threads())
+
+
+def set_threads(count: int) -> None:
+    """Run kernels on this many threads from now on; results are the same for every number."""
+    global _pool, _wanted
+    _wanted = _checked(count, "threads")
+    if _pool and _pool.count != _wanted:
+        _pool.close()
+        _pool = None
+
+
+def run(table: int, first: int, last: int) -> None:
+    """Run rows of a table on the pool, which starts with the first call."""
+    global _pool
+    if _pool is None:
+        _pool = Pool(threads())
+    _pool.run(table, first, last)
+
+
+def _forget() -> None:
+    """After a fork the threads are gone: the child makes its own."""
+    global _pool
+    _pool = None
+
+
+def _close() -> None:
+    if _pool:
+        _pool.close()
+
+
+atexit.register(_close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

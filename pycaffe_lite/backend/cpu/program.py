@@ -1,0 +1,106 @@
+"""A program: launches with fixed addresses, in a table that native code runs without returning to Python."""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+import numpy as np
+
+from ...kernel import Kernel
+from . import pool
+from .launcher import ROW
+from .native import entry_address
+
+# Elementary operations a chunk should hold: about 10 microseconds, against 1 to hand a chunk out.
+CHUNK_WORK = 32768
+MAX_CHUNKS = 1 << 18
+
+
+class Program:
+    """Launches appended one by one, then run as often as wanted, all of them or any range of rows."""
+
+    def __init__(self, dtype: Any = np.float32):
+        self.dtype = np.dtype(dtype)
+        self._rows: list[tuple[int, int, int, int]] = []
+        self._alive: list[Any] = []  # argument vectors and arrays whose addresses the table holds
+        self._table: np.ndarray | None = None
+        self.kernels: list[Kernel] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def launch(self, kernel: Kernel, args: tuple[Any, ...]) -> None:
+        """Append a launch; arrays must stay where they are as long as the program lives."""
+        count, work = kernel.grid(args)
+        if count <= 0:
+            return
+        grain = max(1, CHUNK_WORK // max(1, int(work)), math.ceil(count / MAX_CHUNKS))
+        dtype = element_type(kernel, args, self.dtype)
+        packed = np.array(pack(kernel, args, dtype), np.int64)
+        self._alive += [packed, args]
+        self._rows.append((entry_address(kernel, dtype), count, grain, packed.ctypes.data))
+        self.kernels.append(kernel)
+        self._table = None
+
+    def run(self, first: int = 0, last: int | None = None) -> None:
+        """Run rows `first` to `last` (excluded) in order."""
+        last = len(self._rows) if last is None else last
+        if first >= last:
+            return
+        if self._table is None:
+            self._table = np.array(self._rows, np.int64).reshape(-1, ROW)
+        pool.run(self._table.ctypes.data, first, last)
+
+
+class Eager:
+    """Runs every launch at once: how a kernel behaves when nobody records."""
+
+    def launch(self, kernel: Kernel, args: tuple[Any, ...]) -> None:
+        program = Program()
+        program.launch(kernel, args)
+        program.run()
+
+
+EAGER = Eager()
+
+
+def element_type(kernel: Kernel, args: tuple[Any, ...], default: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that `T` stands for in this launch: that of its first `T*` argument."""
+    for parameter, arg in zip(kernel.parameters, args):
+        if parameter.kind == "T*" and arg is not None:
+            return arg.dtype
+    return default
+
+
+_DTYPES = {"int*": np.int32, "long*": np.int64, "byte*": np.uint8, "double*": np.float64}
+
+
+def pack(kernel: Kernel, args: tuple[Any, ...], dtype: np.dtype[Any]) -> list[int]:
+    """Arguments as int64: addresses, integers, and the bits of floating-point scalars. None is a null pointer."""
+    packed = []
+    for parameter, arg in zip(kernel.parameters, args):
+        if parameter.name == "thread":
+            continue
+        if parameter.is_pointer:
+            packed.append(_address(kernel, parameter, arg, dtype))
+        elif parameter.kind == "int":
+            packed.append(int(arg))
+        elif parameter.kind == "double" or dtype == np.float64:
+            packed.append(struct.unpack("<q", struct.pack("<d", arg))[0])
+        else:
+            packed.append(struct.unpack("<I", struct.pack("<f", arg))[0])
+    return packed
+
+
+def _address(kernel: Kernel, parameter: Any, array: np.ndarray | None, dtype: np.dtype[Any]) -> int:
+    if array is None:
+        return 0
+    wanted = np.dtype(_DTYPES.get(parameter.kind, dtype))
+    if array.dtype != wanted or not array.flags.c_contiguous:
+        raise TypeError(
+            f"kernel {kernel.name}: argument {parameter.name} must be a contiguous {wanted} array, got "
+            f"{array.dtype}{'' if array.flags.c_contiguous else ', not contiguous'}"
+        )
+    return array.__array_interface__["data"][0]
