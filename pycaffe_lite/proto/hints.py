@@ -1,20 +1,49 @@
-"""What to tell someone whose prototxt has a field that the schema does not know."""
+"""What to tell someone whose prototxt has a field or an enum value that the schema does not know."""
 
 from __future__ import annotations
+
+import difflib
 
 from google.protobuf.descriptor import Descriptor
 
 from ..errors import suggest
-from . import schema
+from .forks import fork_of
+from .schema import Field, fields
+
+_FILES = ("NetParameter", "SolverParameter", "LabelMap")  # what a file may hold: people mix them up
 
 
 def unknown_field(name: str, inside: list[Descriptor]) -> str:
     """A hint on an unknown field; `inside` are the types of the blocks around it, innermost last."""
     *outer, message = inside
-    if any(name in schema.fields(block) for block in outer):
-        owner = next(block for block in reversed(outer) if name in schema.fields(block))
-        return f"; {owner.name} has it: is a '}}' missing above?"
-    blocks = [f.name for f in schema.fields(message).values() if f.message and name in schema.fields(f.message)]
+    fork = fork_of(name, message.name)
+    if fork:
+        return f"; {fork} has it"
+    for block in reversed(outer):
+        if name in fields(block):
+            return f"; {block.name} has it: is a '}}' missing above?"
+    blocks = [field.name for field in fields(message).values() if field.message and name in fields(field.message)]
     if blocks:
         return f"; it belongs in {' or '.join(blocks[:3])}"
-    return suggest(name, schema.fields(message))
+    others = [message.file.message_types_by_name[file] for file in _FILES] if not outer else []
+    for other in others:
+        if name in fields(other):
+            return f"; {other.name} has it: is this the right file?"
+    return _similar(name, message)
+
+
+def _similar(name: str, message: Descriptor) -> str:
+    """A field of nearly this name; of ``*_param``, the stem must be near, as the ending always is."""
+    if not name.endswith("_param"):
+        return suggest(name, fields(message))
+    stems = [known.removesuffix("_param") for known in fields(message) if known.endswith("_param")]
+    near = difflib.get_close_matches(name.removesuffix("_param"), stems, n=1, cutoff=0.8)
+    return f"; did you mean '{near[0]}_param'?" if near else ""
+
+
+def unknown_value(name: str, field: Field) -> str:
+    """A hint on an unknown enum value: the fork that has it, or those that are known."""
+    fork = fork_of(name, field.name)
+    if fork:
+        return f"; {fork} has it"
+    return f"; it takes one of {', '.join(field.values)}{suggest(name, field.values)}"

@@ -7,7 +7,6 @@ import logging
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from ..errors import suggest
 from . import hints, schema
 from .scalars import integer, scalar
 from .schema import Field
@@ -36,7 +35,8 @@ class Parser:
     def _field(self, message: Message) -> None:
         name = self._tokens.take()
         if name.kind != NAME:
-            self._tokens.fail(f"expected a field name, found {name}", name.at)
+            hint = "; comments begin with '#'" if name.text == "/" else ""
+            self._tokens.fail(f"expected a field name, found {name}{hint}", name.at)
         field = schema.fields(message.DESCRIPTOR).get(name.text)
         if field is None:
             hint = hints.unknown_field(name.text, self._inside)
@@ -98,26 +98,24 @@ class Parser:
     def _enum(self, field: Field) -> int | None:
         """An enum value, given by name or number; None for one that is unknown and skipped."""
         token = self._tokens.now
-        names = ", ".join(field.values)
         if token.kind == STRING:
-            near = suggest(token.text[1:-1], field.values)
-            problem = f"{field.name!r} takes a name without quotes, found {token}"
-            self._tokens.fail(f"{problem}{near}; it takes one of {names}", token.at)
+            hint = hints.unknown_value(token.text[1:-1], field)
+            self._tokens.fail(f"{field.name!r} takes a name without quotes, found {token}{hint}", token.at)
         if token.kind == NAME:
             value = field.values.get(self._tokens.take().text)
         else:
             number = integer(self._tokens, field)
             value = number if number in field.values.values() else None
         if value is None:
-            near = suggest(token.text, field.values)
-            self._tolerate(f"unknown value {token} for {field.name!r}{near}; it takes one of {names}", token)
+            hint = hints.unknown_value(token.text, field)
+            self._tolerate(f"unknown value {token} for {field.name!r}{hint}", token)
         return value
 
     def _tolerate(self, problem: str, token: Token) -> None:
         """Refuse what a fork of Caffe may know, or only warn where that was asked for."""
         if not self._allow_unknown:
             self._tokens.fail(problem, token.at)
-        log.warning("%s: %s; skipped", self._tokens.where(token.at), problem)
+        log.warning("%s: skipped %s", self._tokens.where(token.at), problem)
 
     def _skip_value(self, name: Token) -> None:
         """Pass over the value of an unknown field, however deep: only its brackets must match."""

@@ -1,0 +1,51 @@
+"""Which fork of Caffe a field or enum value comes from, for those that our schema does not have.
+
+Most fields of the SSD and NVIDIA forks are in proto/caffe.proto. Here are the others: those whose numbers
+are taken there, all of Intel's, and the layers that travelled furthest from published papers' code.
+"""
+
+from __future__ import annotations
+
+# fork -> message type (or the name of an enum field) -> its names
+_FORKS = {
+    "NVIDIA's Caffe": {
+        "LayerParameter": "forward_type backward_type forward_math backward_math",
+        "SolverParameter": "rampup_interval rampup_lr min_lr solver_data_type",
+        "TransformationParameter": "img_rand_resize_lower img_rand_resize_upper rand_resize_ratio_lower"
+        " rand_resize_ratio_upper vertical_stretch_lower use_gpu_transform random_seed",
+    },
+    "Fast R-CNN's Caffe": {"LayerParameter": "roi_pooling_param smooth_l1_loss_param"},
+    "R-FCN's Caffe": {"LayerParameter": "psroi_pooling_param box_annotator_ohem_param"},
+    "SegNet's Caffe": {"LayerParameter": "bn_param upsample_param"},
+    "DeepLab's Caffe": {"LayerParameter": "interp_param"},
+    "Intel's Caffe": {
+        "NetParameter": "compile_net_state engine bn_stats_batch_size multinode",
+        "SolverParameter": "stagelr stageiter disabled_update engine warmup_iter warmup_start_lr local_lr_auto"
+        " local_gw_ratio test_offset",
+        "LayerParameter": "split_param spatial_dropout_param engine multinode mn_activation_param"
+        " mn_grad_compress_param quantization_param reorg_param region_loss_param eval_detection_param",
+        "TransformationParameter": "random_resize_param random_aspect_ratio_param flow bgr2rgb pad",
+        "FillerParameter": "scale",
+        "LossParameter": "pre_fixed_normalizer",
+        "ConcatParameter": "per_fla_fuse engine",
+        "BatchNormParameter": "use_weight_bias bias_term filler stats_batch_size relu",
+        "ConvolutionParameter": "relu negative_slope conv_algorithm coeff fusion_type",
+        "DataParameter": "side",
+        "EltwiseParameter": "engine",
+        "ImageDataParameter": "min_height min_width",
+        "InnerProductParameter": "engine relu negative_slope",
+        "PoolingParameter": "pad_3d kernel_size_3d stride_3d avg_include_pad axis",
+        "ReLUParameter": "fuse",
+        "ReshapeParameter": "pixelshuffler",
+        "engine": "MKL2017 MKLDNN",
+        "normalization": "PRE_FIXED",
+    },
+}
+
+
+def fork_of(name: str, owner: str) -> str:
+    """The fork whose message type (or enum field) `owner` has this name; empty when none is known."""
+    for fork, owners in _FORKS.items():
+        if name in owners.get(owner, "").split():
+            return fork
+    return ""
