@@ -22,7 +22,9 @@ def unknown_field(name: str, inside: list[Descriptor]) -> str:
     for block in reversed(outer):
         if name in fields(block):
             return f"; {block.name} has it: is a '}}' missing above?"
-    blocks = [field.name for field in fields(message).values() if field.message and name in fields(field.message)]
+    blocks = [
+        field.name for field in fields(message).values() if field.message and name in fields(field.message)
+    ]
     if blocks:
         return f"; it belongs in {' or '.join(blocks[:3])}"
     others = [message.file.message_types_by_name[file] for file in _FILES] if not outer else []

@@ -63,7 +63,9 @@ class Parser:
         self._one(message, field, name)
         while not tokens.accept("]"):
             if not tokens.accept(","):
-                tokens.fail(f"expected ',' or ']' in the list of {field.name!r}, found {tokens.now}", tokens.now.at)
+                tokens.fail(
+                    f"expected ',' or ']' in the list of {field.name!r}, found {tokens.now}", tokens.now.at
+                )
             self._one(message, field, name)
 
     def _one(self, message: Message, field: Field, name: Token) -> None:
@@ -90,7 +92,9 @@ class Parser:
         while not tokens.accept(closing):
             if tokens.now.kind == END or (tokens.now.kind == SYMBOL and tokens.now.text in "}>"):
                 line = tokens.line(name.at)
-                tokens.fail(f"{name.text!r} of line {line} needs its {closing!r}, found {tokens.now}", tokens.now.at)
+                tokens.fail(
+                    f"{name.text!r} of line {line} needs its {closing!r}, found {tokens.now}", tokens.now.at
+                )
             self._field(message)
         self._inside.pop()
         self._check_required(message, name)
@@ -127,7 +131,9 @@ class Parser:
             token = tokens.take()
             if token.kind == END:
                 line = tokens.line(name.at)
-                tokens.fail(f"{name.text!r} of line {line} needs its {closing[-1]!r}, found {token}", token.at)
+                tokens.fail(
+                    f"{name.text!r} of line {line} needs its {closing[-1]!r}, found {token}", token.at
+                )
             if token.kind == SYMBOL and token.text in _CLOSING:
                 closing.append(_CLOSING[token.text])
             elif token.kind == SYMBOL and token.text in "}>]":

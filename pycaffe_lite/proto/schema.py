@@ -1,4 +1,4 @@
-"""What the parser and the printer must know of a message type, looked up once a type."""
+"""What the parser, the printer and the upgrades must know of message types."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
 
 _INTEGERS = {
     FieldDescriptor.TYPE_INT32: ("int32", -(2**31), 2**31 - 1),
@@ -57,3 +58,14 @@ def _field(field: Any) -> Field:
     else:  # protobuf before 6.30; its successor warns when asked for a label
         repeated, needed = field.label == field.LABEL_REPEATED, field.label == field.LABEL_REQUIRED
     return Field(field.name, kind, repeated, needed, field.message_type, values, low, high)
+
+
+def assign(message: Message, name: str, value: Any) -> None:
+    """Set a field to what another message's field holds; a single value may also go into a list."""
+    field = fields(message.DESCRIPTOR)[name]
+    if field.repeated:
+        getattr(message, name).extend([value] if isinstance(value, (int, float, str, bytes)) else value)
+    elif field.message:
+        getattr(message, name).CopyFrom(value)
+    else:
+        setattr(message, name, value)

@@ -33,7 +33,13 @@ class Token(NamedTuple):
     at: int
 
     def __str__(self) -> str:
-        return "the end of the file" if self.kind == END else self.text if self.kind == STRING else repr(self.text)
+        return (
+            "the end of the file"
+            if self.kind == END
+            else self.text
+            if self.kind == STRING
+            else repr(self.text)
+        )
 
 
 class Tokens:
