@@ -56,7 +56,7 @@ def only_comments(info: SourceCodeInfo) -> SourceCodeInfo:
     kept = SourceCodeInfo()
     for location in info.location:
         lines = (location.leading_comments + location.trailing_comments).splitlines()
-        text = "\n".join(line.strip() for line in lines).strip()
+        text = "\n".join(line.removeprefix(" ").rstrip() for line in lines).strip()
         if text:
             kept.location.add(path=location.path, leading_comments=text)
     return kept

@@ -17,7 +17,7 @@ class _Top(NamedTuple):
     """A blob as one layer leaves it: an in-place layer makes a new one of the same name."""
 
     layer: int
-    index: int
+    place: int
 
 
 def insert_splits(net: NetParameter) -> NetParameter:
@@ -64,7 +64,7 @@ def _trace(net: NetParameter) -> tuple[list[list[_Top]], Counter[_Top]]:
 
 def _split(net: NetParameter, top: _Top, copies: int, loss_weight: float) -> LayerParameter:
     name = _split_name(net, top)
-    split = LayerParameter(name=name, type="Split", bottom=[net.layer[top.layer].top[top.index]])
+    split = LayerParameter(name=name, type="Split", bottom=[net.layer[top.layer].top[top.place]])
     split.top.extend(f"{name}_{copy}" for copy in range(copies))
     if loss_weight:
         split.loss_weight.extend([loss_weight] + [0] * (copies - 1))
@@ -73,7 +73,7 @@ def _split(net: NetParameter, top: _Top, copies: int, loss_weight: float) -> Lay
 
 def _split_name(net: NetParameter, top: _Top) -> str:
     layer = net.layer[top.layer]
-    return f"{layer.top[top.index]}_{layer.name}_{top.index}_split"
+    return f"{layer.top[top.place]}_{layer.name}_{top.place}_split"
 
 
 def _loss_weight(layer: LayerParameter, top: int) -> float:

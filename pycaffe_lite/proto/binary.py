@@ -63,16 +63,18 @@ def _problem(data: bytes, message: Message) -> str:
         else:
             at += 8 if wire_type == _EIGHT_BYTES else 4
         if at > len(data):
-            return f"truncated: field {known[number].name!r} at byte {start} lacks its last {at - len(data)} bytes"
+            missing = at - len(data)
+            return f"truncated: field {known[number].name!r} at byte {start} lacks its last {missing} bytes"
     return f"damaged inside a field of {message.DESCRIPTOR.name}"
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     """A varint and the offset after it; one cut off by the end of the data counts as one byte too long."""
     value = shift = 0
-    for at in range(at, len(data)):
-        value |= (data[at] & 0x7F) << shift
-        if data[at] < 0x80:
-            return value, at + 1
+    while at < len(data):
+        byte, at = data[at], at + 1
+        value |= (byte & 0x7F) << shift
         shift += 7
-    return value, len(data) + 1
+        if byte < 0x80:
+            return value, at
+    return value, at + 1

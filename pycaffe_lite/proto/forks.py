@@ -20,8 +20,8 @@ _FORKS = {
     "DeepLab's Caffe": {"LayerParameter": "interp_param"},
     "Intel's Caffe": {
         "NetParameter": "compile_net_state engine bn_stats_batch_size multinode",
-        "SolverParameter": "stagelr stageiter disabled_update engine warmup_iter warmup_start_lr local_lr_auto"
-        " local_gw_ratio test_offset",
+        "SolverParameter": "stagelr stageiter disabled_update engine warmup_iter warmup_start_lr"
+        " local_lr_auto local_gw_ratio test_offset",
         "LayerParameter": "split_param spatial_dropout_param engine multinode mn_activation_param"
         " mn_grad_compress_param quantization_param reorg_param region_loss_param eval_detection_param",
         "TransformationParameter": "random_resize_param random_aspect_ratio_param flow bgr2rgb pad",

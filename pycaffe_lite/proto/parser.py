@@ -134,11 +134,11 @@ class Parser:
                 tokens.fail(
                     f"{name.text!r} of line {line} needs its {closing[-1]!r}, found {token}", token.at
                 )
-            if token.kind == SYMBOL and token.text in _CLOSING:
-                closing.append(_CLOSING[token.text])
-            elif token.kind == SYMBOL and token.text in "}>]":
-                if not closing or closing.pop() != token.text:
-                    tokens.fail(f"{token} closes nothing", token.at)
+            bracket = token.text if token.kind == SYMBOL else ""
+            if bracket in _CLOSING:
+                closing.append(_CLOSING[bracket])
+            elif bracket in _CLOSING.values() and (not closing or closing.pop() != bracket):
+                tokens.fail(f"{token} closes nothing", token.at)
             if not closing:
                 break
         while token.kind == STRING and tokens.now.kind == STRING:

@@ -54,7 +54,7 @@ def upgrade_net(net: NetParameter, source: str = "<net>") -> NetParameter:
     if new.input:
         _upgrade_input(new, source)
         done.append("input fields")
-    if any([_freeze_statistics(layer) for layer in new.layer]):
+    if _freeze_statistics(new):
         done.append("parameters of BatchNorm layers")
     if done:
         log.info("%s: upgraded old-style %s", source, ", ".join(done))
@@ -95,9 +95,10 @@ def _upgrade_input(net: NetParameter, source: str) -> None:
         net.ClearField(field)
 
 
-def _freeze_statistics(layer: LayerParameter) -> bool:
-    """Keep solvers off the statistics of a BatchNorm that lists them as parameters; whether it does."""
-    listed = layer.type == "BatchNorm" and len(layer.param) == 3
-    for spec in layer.param if listed else ():
-        spec.lr_mult = spec.decay_mult = 0
-    return listed
+def _freeze_statistics(net: NetParameter) -> bool:
+    """Keep solvers off the statistics of BatchNorm layers that list them as parameters; whether any did."""
+    listed = [layer for layer in net.layer if layer.type == "BatchNorm" and len(layer.param) == 3]
+    for layer in listed:
+        for spec in layer.param:
+            spec.lr_mult = spec.decay_mult = 0
+    return bool(listed)

@@ -1,8 +1,6 @@
-"""Nets of 2014: ``layers { type: CONVOLUTION blobs_lr: 1 }``, and data layers that transform images themselves."""
+"""Nets of 2014: ``layers { type: CONVOLUTION blobs_lr: 1 }``, and data layers with a scale of their own."""
 
 from __future__ import annotations
-
-from google.protobuf.message import Message
 
 from ..errors import ConfigError
 from . import LayerParameter, NetParameter, V1LayerParameter
@@ -69,9 +67,9 @@ def move_transform(net: NetParameter) -> bool:
     """Move the data layers' own transformation fields to transform_param; whether there were any."""
     moved = False
     for layer in net.layers:
-        name = _TRANSFORMED.get(V1LayerParameter.LayerType.Name(layer.type))
-        old: Message | None = getattr(layer, name) if name else None
-        for field in _TRANSFORM if old else ():
+        owner = _TRANSFORMED.get(V1LayerParameter.LayerType.Name(layer.type))
+        for field in _TRANSFORM if owner else ():
+            old = getattr(layer, owner)
             if old.HasField(field):
                 setattr(layer.transform_param, field, getattr(old, field))
                 old.ClearField(field)
