@@ -1,0 +1,106 @@
+"""The one thin module that knows which devices there are; everything else asks it for arrays."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+import numpy as np
+
+from .errors import DeviceError
+
+
+class Device(Protocol):
+    """What blobs and plans need of a device: memory, copies, and something that runs launches."""
+
+    name: str
+
+    def zeros(self, count: int, dtype: Any) -> Any:
+        """A flat array of zeros, 64-byte aligned."""
+        ...
+
+    def upload(self, host: np.ndarray) -> Any:
+        """A copy of a host array on the device."""
+        ...
+
+    def copy_in(self, device_array: Any, host: np.ndarray) -> None: ...
+
+    def copy_out(self, host: np.ndarray, device_array: Any) -> None: ...
+
+    def program(self, dtype: Any) -> Any:
+        """An empty program: `launch` appends to it, `run(first, last)` runs a range of it."""
+        ...
+
+
+class Cpu:
+    """The host itself: its arrays are numpy arrays, and nothing is ever copied."""
+
+    name = "CPU"
+
+    def zeros(self, count: int, dtype: Any) -> np.ndarray:
+        size = int(count) * np.dtype(dtype).itemsize
+        raw = np.zeros(size + 64, np.uint8)  # pages stay absent until they are touched
+        start = -raw.ctypes.data % 64
+        return raw[start : start + size].view(dtype)
+
+    def upload(self, host: np.ndarray) -> np.ndarray:
+        array = self.zeros(host.size, host.dtype)
+        array[...] = host.reshape(-1)
+        return array.reshape(host.shape)
+
+    def copy_in(self, device_array: np.ndarray, host: np.ndarray) -> None:
+        np.copyto(device_array, host)
+
+    def copy_out(self, host: np.ndarray, device_array: np.ndarray) -> None:
+        np.copyto(host, device_array)
+
+    def program(self, dtype: Any) -> Any:
+        from .backend.cpu.program import Program
+
+        return Program(dtype)
+
+
+CPU = Cpu()
+
+
+def gpu(number: int = 0) -> Device:
+    """The GPU of this number; DeviceError says what is missing."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            "GPU asked for, but CuPy is not installed: pip install 'caffe-lite[gpu]' (CUDA 13) or "
+            "'caffe-lite[gpu12]' (CUDA 12), or use solver_mode: CPU / --cpu"
+        ) from error
+    if not cupy.cuda.is_available():
+        raise DeviceError("GPU asked for, but CuPy finds no CUDA device or driver; use solver_mode: CPU / --cpu")
+    raise DeviceError(f"GPU {number} asked for, but this version of caffe-lite computes on the CPU only; use --cpu")
+
+
+class _Current(threading.local):
+    device: Device = CPU
+
+
+_current = _Current()
+_default_number = 0
+
+
+def current() -> Device:
+    """The device that nets made in this thread live on."""
+    return _current.device
+
+
+def set_mode_cpu() -> None:
+    """Make nets on the CPU from now on (in this thread)."""
+    _current.device = CPU
+
+
+def set_mode_gpu() -> None:
+    """Make nets on the GPU from now on (in this thread); DeviceError if there is none."""
+    _current.device = gpu(_default_number)
+
+
+def set_device(number: int) -> None:
+    """Choose the GPU that `set_mode_gpu` takes."""
+    global _default_number
+    _default_number = int(number)

@@ -1,0 +1,105 @@
+"""The seven fillers: first values of parameters, from a FillerParameter.
+
+Fan-in and fan-out follow Caffe: for a blob (out, in, k...) fan-in is count / shape[0], fan-out count / shape[1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .errors import ConfigError, suggest
+from .proto import caffe_pb2
+
+Filler = Callable[[tuple[int, ...], Any, np.random.Generator], np.ndarray]
+
+
+def constant(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
+    """`value` everywhere."""
+    return np.full(shape, param.value)
+
+
+def uniform(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
+    """Uniform in [`min`, `max`]."""
+    if param.max < param.min:
+        raise ConfigError(f"uniform filler: max must not be below min {param.min:g}, got {param.max:g}")
+    return rng.uniform(param.min, param.max, shape)
+
+
+def gaussian(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
+    """Normal with `mean` and `std`; with `sparse` = s >= 0 each output keeps s inputs on average, others are 0."""
+    if param.std < 0:
+        raise ConfigError(f"gaussian filler: std must not be negative, got {param.std:g}")
+    values = rng.standard_normal(shape, np.float32) * np.float32(param.std) + np.float32(param.mean)
+    if param.sparse >= 0:
+        outputs = shape[0] if shape else 1
+        values *= rng.random(shape) < min(1.0, param.sparse / outputs)
+    elif param.sparse != -1:
+        raise ConfigError(f"gaussian filler: sparse must be -1 (off) or a number of inputs, got {param.sparse}")
+    return values
+
+
+def positive_unitball(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
+    """Uniform in [0, 1], then scaled so that the values of each output sum to 1."""
+    values = rng.random(shape)
+    rows = values.reshape(shape[0] if shape else 1, -1)
+    return (rows / np.maximum(rows.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)).reshape(shape)
+
+
+def fan(shape: tuple[int, ...], variance_norm: int) -> float:
+    """The n of xavier and msra: fan-in, fan-out, or their mean."""
+    count = math.prod(shape)
+    fan_in = count / shape[0] if shape else 1
+    fan_out = count / shape[1] if len(shape) > 1 else count
+    norms = caffe_pb2.FillerParameter
+    if variance_norm == norms.AVERAGE:
+        return (fan_in + fan_out) / 2
+    return fan_out if variance_norm == norms.FAN_OUT else fan_in
+
+
+def xavier(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
+    """Uniform in +-sqrt(3 / n) (Glorot and Bengio 2010)."""
+    bound = np.float32(math.sqrt(3 / fan(shape, param.variance_norm)))
+    return (rng.random(shape, np.float32) * 2 - 1) * bound
+
+
+def msra(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
+    """Normal with std sqrt(2 / n) (He et al. 2015)."""
+    return rng.standard_normal(shape, np.float32) * np.float32(math.sqrt(2 / fan(shape, param.variance_norm)))
+
+
+def bilinear(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
+    """The weights with which a Deconvolution upsamples bilinearly; square 4-D kernels."""
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise ConfigError(f"bilinear filler: the blob must be 4-D with a square kernel, got shape {shape}")
+    side = shape[3]
+    half = math.ceil(side / 2)
+    centre = (2 * half - 1 - half % 2) / (2 * half)
+    line = 1 - np.abs(np.arange(side) / half - centre)
+    return np.broadcast_to(np.outer(line, line), shape).copy()
+
+
+FILLERS: dict[str, Filler] = {
+    "constant": constant,
+    "uniform": uniform,
+    "gaussian": gaussian,
+    "positive_unitball": positive_unitball,
+    "xavier": xavier,
+    "msra": msra,
+    "bilinear": bilinear,
+}
+
+
+def fill(out: np.ndarray, param: Any, rng: np.random.Generator) -> None:
+    """Write first values into `out` as `param` (a FillerParameter, or None for zeros) says; ConfigError for a bad one."""
+    if param is None:
+        out[...] = 0
+        return
+    if param.type not in FILLERS:
+        raise ConfigError(f"unknown filler type {param.type!r}{suggest(param.type, FILLERS)}; known: {', '.join(FILLERS)}")
+    if param.sparse != -1 and param.type != "gaussian":
+        raise ConfigError(f"{param.type} filler: sparse is only for the gaussian filler, got {param.sparse}")
+    out[...] = FILLERS[param.type](out.shape, param, rng)

@@ -1,0 +1,183 @@
+"""The layer contract: what a layer is, and what it tells the planner about itself.
+
+A layer is a shape rule (`shapes`), a few facts (class data), and a recipe (`forward`, `backward`). The
+recipe is run once, when the net is planned: its kernel launches are recorded at fixed addresses and
+replayed ever after. So it allocates nothing, waits for nothing, looks at no value, and names no device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .blob import Blob
+from .device import Device
+from .errors import CaffeError, ConfigError, suggest
+from .proto import caffe_pb2
+
+
+@dataclass(frozen=True)
+class Arity:
+    """How many bottoms or tops a layer takes."""
+
+    low: int
+    high: float
+
+    def __contains__(self, count: int) -> bool:
+        return self.low <= count <= self.high
+
+    def __str__(self) -> str:
+        if self.low == self.high:
+            return f"exactly {self.low}"
+        return f"at least {self.low}" if math.isinf(self.high) else f"{self.low} to {self.high}"
+
+
+def exactly(count: int) -> Arity:
+    return Arity(count, count)
+
+
+def between(low: int, high: int) -> Arity:
+    return Arity(low, high)
+
+
+def at_least(low: int) -> Arity:
+    return Arity(low, math.inf)
+
+
+@dataclass(frozen=True)
+class Param:
+    """A parameter blob to be: its shape, and the FillerParameter that gives its first values."""
+
+    shape: tuple[int, ...]
+    filler: Any = None
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """All that decides memory: shapes of tops, parameters, and named scratch arrays (shape, dtype).
+
+    A scratch dtype of None means the net's element type. Scratch keeps its values from the forward
+    to the backward pass and starts as zeros; recipes find it as an attribute of the layer.
+    """
+
+    top: Sequence[tuple[int, ...]]
+    params: Sequence[Param] = ()
+    scratch: dict[str, tuple[tuple[int, ...], Any]] = field(default_factory=dict)
+
+
+class Operand:
+    """A blob as a recipe sees it: its shape, and flat-addressable arrays on the device being planned for."""
+
+    def __init__(self, blob: Blob, device: Device):
+        self._blob, self._device = blob, device
+        self.shape, self.count = blob.shape, blob.count
+
+    @property
+    def data(self) -> Any:
+        return self._blob.data_memory.array_on(self._device)[: self.count].reshape(self.shape)
+
+    @property
+    def diff(self) -> Any:
+        return self._blob.diff_memory.array_on(self._device)[: self.count].reshape(self.shape)
+
+
+class Layer:
+    """Base of all layers. A subclass says `class ReLU(Layer, type="ReLU", param="relu_param")`."""
+
+    types: ClassVar[dict[str, type[Layer]]] = {}
+    type: ClassVar[str] = ""
+    param_field: ClassVar[str | None] = None
+
+    # Facts. The exam (tests/exam.py) proves them for every type.
+    bottoms: Arity = exactly(1)
+    tops: Arity = exactly(1)
+    same_count: bool = False  # as many tops as bottoms
+    in_place: bool = False  # forward may write its top over its bottom, backward its bottom's diff over its top's
+    backward_reads: tuple[str, ...] = ("bottom", "top")  # forward values that backward still needs
+    differentiable: bool = True  # has a backward at all
+    is_loss: bool = False  # first top has loss weight 1 unless told otherwise; tops may be left unnamed
+    no_gradient_to: tuple[int, ...] = ()  # bottoms that force_backward does not reach (labels)
+    on_host: bool = False  # forward and backward run on the host, each time, with Blobs
+    shares_data: bool = False  # tops are the bottom's memory (Split, Flatten): forward has nothing to do
+    shares_diff: bool = False  # the same for gradients
+
+    def __init_subclass__(cls, type: str | None = None, param: str | None = None, **rest: Any):
+        super().__init_subclass__(**rest)
+        if type is None:
+            return
+        if type in Layer.types and Layer.types[type].__qualname__ != cls.__qualname__:
+            raise TypeError(f"layer type {type!r} is defined twice: in {Layer.types[type].__module__} and {cls.__module__}")
+        cls.type, cls.param_field = type, param
+        Layer.types[type] = cls
+
+    def __init__(self, message: Any, phase: int = caffe_pb2.TEST, dtype: Any = np.float32):
+        self.message, self.name, self.phase, self.dtype = message, message.name, phase, np.dtype(dtype)
+        self.param: Any = getattr(message, self.param_field) if self.param_field else None
+        self.blobs: list[Blob] = []  # the parameters, made by the net from `shapes`
+        self.params: list[Operand] = []  # the same, while a recipe is being recorded
+        self.param_propagate_down: list[bool] = []
+        self.folder = ""  # of the prototxt: relative paths are tried there too
+        self.check_arity()
+        self.setup()
+
+    def check_arity(self) -> None:
+        """Refuse a number of bottoms or tops that the type does not take."""
+        for end, arity, names in (("bottom", self.bottoms, self.message.bottom), ("top", self.tops, self.message.top)):
+            if len(names) not in arity:
+                raise self.error(f"takes {arity} {end} blob(s), got {len(names)}: {', '.join(names) or 'none'}")
+        if self.same_count and len(self.message.bottom) != len(self.message.top):
+            raise self.error(
+                f"takes as many tops as bottoms, got {len(self.message.bottom)} bottom(s) and {len(self.message.top)} top(s)"
+            )
+
+    def setup(self) -> None:
+        """Check the fields and read what does not depend on shapes; runs once."""
+
+    def shapes(self, bottom: Sequence[tuple[int, ...]]) -> Shapes:
+        """Shapes of everything from the shapes of the bottoms; runs again whenever those change."""
+        raise NotImplementedError
+
+    def forward(self, bottom: Sequence[Any], top: Sequence[Any]) -> None:
+        """Record how the tops' data follow from the bottoms' data."""
+        raise NotImplementedError
+
+    def backward(self, top: Sequence[Any], propagate_down: Sequence[bool], bottom: Sequence[Any]) -> None:
+        """Record how bottom diffs follow from top diffs (overwriting) and add to the parameters' diffs."""
+        raise NotImplementedError
+
+    def explain_fault(self, place: int, bottom: list[Blob]) -> CaffeError:
+        """The error for a value that a run found wrong: recipes note its place + 1 in a scratch named `fault`."""
+        raise NotImplementedError
+
+    def learns(self, index: int) -> bool:
+        """Whether the gradient of this parameter is wanted (its lr_mult is not 0)."""
+        return index < len(self.param_propagate_down) and self.param_propagate_down[index]
+
+    def error(self, text: str) -> ConfigError:
+        """A ConfigError that names this layer; `text` is "field: rule, got value"."""
+        return ConfigError(f"layer {self.name!r} ({self.type}): {text}")
+
+    def axis(self, value: int, shape: Sequence[int], field_name: str = "axis", extra: int = 0) -> int:
+        """A possibly negative axis as one in range, or an error. `extra` allows one past the end."""
+        if not -len(shape) <= value < len(shape) + extra:
+            raise self.error(f"{field_name}: must be in [{-len(shape)}, {len(shape) + extra - 1}] for shape {tuple(shape)}, got {value}")
+        return value + len(shape) if value < 0 else value
+
+    def __repr__(self) -> str:
+        return f"<{self.type} layer {self.name!r}>"
+
+
+def create(message: Any, phase: int, dtype: Any = np.float32) -> Layer:
+    """The layer that a LayerParameter describes; ConfigError for an unknown type."""
+    from . import layers
+
+    if not message.type:
+        raise ConfigError(f"layer {message.name!r}: no type given")
+    kind = layers.find(message.type)
+    if kind is None:
+        raise ConfigError(f"layer {message.name!r}: unknown type {message.type!r}{suggest(message.type, layers.known())}")
+    return kind(message, phase, dtype)

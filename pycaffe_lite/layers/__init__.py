@@ -1,0 +1,38 @@
+"""Every layer type, one file each; a file is imported when a net first names its type.
+
+As in pycaffe, `from pycaffe_lite import layers as L` gives `L.Convolution(...)` for NetSpec.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from functools import cache
+from pathlib import Path
+
+from ..layer import Layer
+
+_ALIASES = {"DepthwiseConvolution": "Convolution", "ConvolutionDepthwise": "Convolution"}
+
+
+@cache
+def _files() -> dict[str, str]:
+    """Layer type -> module, read from the `type="..."` in the class headers without importing them."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        for name in re.findall(r'^class \w+\([^)]*\btype="(\w+)"', path.read_text("utf-8"), re.MULTILINE):
+            found[name] = path.stem
+    return found
+
+
+def known() -> list[str]:
+    """Names of all layer types, those registered by users included, in alphabetical order."""
+    return sorted({*_files(), *Layer.types})
+
+
+def find(type_name: str) -> type[Layer] | None:
+    """The class of a layer type, or None."""
+    name = type_name if type_name in Layer.types else _ALIASES.get(type_name, type_name)
+    if name not in Layer.types and name in _files():
+        importlib.import_module(f".{_files()[name]}", __name__)
+    return Layer.types.get(name)

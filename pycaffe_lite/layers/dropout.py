@@ -1,0 +1,63 @@
+"""Dropout: in TRAIN each value is dropped with probability dropout_ratio, the others are scaled up."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import ops, random
+from ..kernel import kernel
+from ..layer import Layer, Shapes
+from ..proto import caffe_pb2
+from ..random import philox
+
+
+@kernel("x: T*, state: long*, threshold: int, scale: T, count: int -> y: T*", work="24")
+def drop(i, x, state, threshold, scale, count, y):  # type: ignore[no-untyped-def]
+    """y = x * scale where the random number of (key, counter, i) is at least the threshold, else 0."""
+    y[i] = x[i] * scale if philox(state[0], state[1], i) >= threshold else x[i] * 0
+
+
+drop.cuda("y[i] = (long long)philox(state[0], state[1], i) >= threshold ? x[i] * scale : x[i] * 0;")
+
+
+@kernel("step: int -> state: long*", over="1")
+def advance(i, step, state):  # type: ignore[no-untyped-def]
+    """Move the counter on, so that the next pass draws other numbers."""
+    state[1] += step
+
+
+advance.cuda("state[1] += step;")
+
+
+class Dropout(Layer, type="Dropout", param="dropout_param"):
+    """y = x * mask / (1 - dropout_ratio) in TRAIN, y = x in TEST. The mask is never stored, only its counter."""
+
+    in_place = True
+    backward_reads = ()
+
+    def setup(self):
+        self.ratio = self.param.dropout_ratio
+        if not 0 < self.ratio < 1:
+            raise self.error(f"dropout_param.dropout_ratio: must be between 0 and 1, both excluded, got {self.ratio:g}")
+        self.threshold = round(self.ratio * 2**32)
+        self.scale = 1 / (1 - self.ratio)
+        self.key = random.new_key() if self.phase == caffe_pb2.TRAIN else 0
+
+    def shapes(self, bottom):
+        return Shapes(top=bottom, scratch={"state": ((2,), np.int64)})
+
+    def forward(self, bottom, top):
+        if self.phase != caffe_pb2.TRAIN:
+            if top[0].data is not bottom[0].data:
+                ops.copy(bottom[0].data, top[0].count, top[0].data)
+            return
+        advance(1, self.state)
+        drop(bottom[0].data, self.state, self.threshold, self.scale, top[0].count, top[0].data)
+
+    def backward(self, top, propagate_down, bottom):
+        if not propagate_down[0]:
+            return
+        if self.phase == caffe_pb2.TRAIN:
+            drop(top[0].diff, self.state, self.threshold, self.scale, top[0].count, bottom[0].diff)
+        else:
+            ops.copy(top[0].diff, top[0].count, bottom[0].diff)

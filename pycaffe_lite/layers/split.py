@@ -1,0 +1,27 @@
+"""Split: one blob for several readers; inserted by the net, seldom written by hand."""
+
+from __future__ import annotations
+
+from .. import ops
+from ..layer import Layer, Shapes, at_least
+
+
+class Split(Layer, type="Split"):
+    """Every top is the bottom's memory; the bottom's gradient is the sum of the tops' gradients."""
+
+    tops = at_least(1)
+    backward_reads = ()
+    shares_data = True
+
+    def shapes(self, bottom):
+        return Shapes(top=[bottom[0]] * len(self.message.top))
+
+    def forward(self, bottom, top):
+        """Nothing: the tops are the bottom."""
+
+    def backward(self, top, propagate_down, bottom):
+        if not propagate_down[0]:
+            return
+        ops.copy(top[0].diff, bottom[0].count, bottom[0].diff)
+        for other in top[1:]:
+            ops.add_to(other.diff, bottom[0].count, bottom[0].diff)

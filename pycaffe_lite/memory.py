@@ -1,0 +1,92 @@
+"""Memory that exists on the host, on a device, or on both, and moves only when the other side touches it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from .device import CPU, Device
+
+
+class State(Enum):
+    """Where the valid copy is (Caffe's SyncedMemory)."""
+
+    UNINITIALIZED = "uninitialised"
+    AT_CPU = "at CPU"
+    AT_GPU = "at GPU"
+    SYNCED = "synced"
+
+
+class Memory:
+    """`count` elements, zero until written. On the CPU device both sides are the same array."""
+
+    def __init__(self, count: int, dtype: Any = np.float32):
+        self.count, self.dtype, self.state = int(count), np.dtype(dtype), State.UNINITIALIZED
+        self._host: np.ndarray | None = None
+        self._device: Device = CPU
+        self._array: Any = None
+
+    def place(self, device: Device, array: Any) -> None:
+        """Use this array on `device` (a piece of an arena) instead of one of its own; what it holds is kept."""
+        if self.state is not State.UNINITIALIZED:
+            device.copy_in(array, self.to_host()[: array.size])
+            self.state = State.AT_CPU if device is CPU else State.SYNCED
+        if device is CPU:
+            self._host = array
+        else:
+            self._device, self._array = device, array
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether there is an array on either side."""
+        return self._host is not None or self._array is not None
+
+    def array_on(self, device: Device) -> Any:
+        """The flat array on `device`, made if need be, valid or not: what a plan bakes into its launches."""
+        if device is CPU:
+            if self._host is None:
+                self._host = CPU.zeros(self.count, self.dtype)
+            return self._host
+        if self._array is None or self._device is not device:
+            self.to_host()
+            self._device, self._array = device, device.zeros(self.count, self.dtype)
+        return self._array
+
+    def to_host(self) -> np.ndarray:
+        """The flat host array, valid for reading."""
+        host = self.array_on(CPU)
+        if self.state is State.AT_GPU:
+            self._device.copy_out(host, self._array)
+            self.state = State.SYNCED
+        elif self.state is State.UNINITIALIZED:
+            self.state = State.AT_CPU
+        return host
+
+    def to_host_for_writing(self) -> np.ndarray:
+        """The flat host array; the device's copy is out of date from now on."""
+        host = self.to_host()
+        self.state = State.AT_CPU
+        return host
+
+    def to_device(self, device: Device) -> None:
+        """Make the array on `device` valid for reading."""
+        if device is CPU:
+            self.to_host()
+            return
+        array = self.array_on(device)
+        if self.state is State.AT_CPU:
+            device.copy_in(array, self.array_on(CPU))
+        if self.state is not State.AT_GPU:
+            self.state = State.SYNCED
+
+    def written_on(self, device: Device) -> None:
+        """Note that a run on `device` has written this memory."""
+        self.state = State.AT_CPU if device is CPU else State.AT_GPU
+
+
+def aligned_size(count: int, dtype: Any, align: int = 64) -> int:
+    """Elements of `dtype` that `count` of them take up when the next ones must start on a cache line."""
+    step = align // np.dtype(dtype).itemsize
+    return -(-count // step) * step

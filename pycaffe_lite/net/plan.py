@@ -1,0 +1,199 @@
+"""From a Graph to a Plan: every layer's recipe recorded once, as steps that are run ever after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..blob import Blob
+from ..device import CPU, Device
+from ..kernel import recording
+from ..layer import Layer, Operand
+from ..memory import Memory
+from .place import Buffer, place
+from .wire import Graph, Node
+
+Pass = Literal["forward", "backward"]
+
+
+@dataclass
+class Step:
+    """One layer's part of a pass: rows of the program, or a call on the host; and what it touches."""
+
+    node: Node
+    index: int  # of the layer in the net
+    reads: list[Memory]
+    writes: list[Memory]
+    first: int = 0
+    last: int = 0
+
+    @property
+    def on_host(self) -> bool:
+        return self.node.layer.on_host
+
+
+class Plan:
+    """The steps of one pass over a graph on one device, in the order in which they run."""
+
+    def __init__(self, graph: Graph, direction: Pass, device: Device):
+        self.direction, self.device = direction, device
+        self.program = device.program(graph.dtype)
+        self.steps: list[Step] = []
+        nodes = list(enumerate(graph.nodes))
+        for index, node in nodes if direction == "forward" else reversed(nodes):
+            if direction == "forward" or node.needs_backward:
+                self.steps.append(self.record(index, node))
+        # Where the host is the device, blobs never move: skip asking.
+        self._moves = device is not CPU
+
+    def record(self, index: int, node: Node) -> Step:
+        """Run the recipe of one layer, its launches going into the program."""
+        reads, writes = touched(node, self.direction)
+        step = Step(node, index, reads, writes, first=len(self.program))
+        if not step.on_host:
+            operands = [Operand(b, self.device) for b in node.bottom], [Operand(t, self.device) for t in node.top]
+            node.layer.params = [Operand(b, self.device) for b in node.layer.blobs]
+            with recording(self.program):
+                if self.direction == "forward":
+                    node.layer.forward(*operands)
+                else:
+                    refuse_labels(node)
+                    node.layer.backward(operands[1], node.propagate_down, operands[0])
+        step.last = len(self.program)
+        return step
+
+    def segments(self, first: int, last: int) -> Iterator[tuple[int, int] | Step]:
+        """The steps of layers first..last (included) as ranges of rows, broken where the host has to act."""
+        start = stop = None
+        for step in self.steps:
+            if not first <= step.index <= last:
+                continue
+            if step.on_host:
+                if start is not None:
+                    yield start, stop  # type: ignore[misc]
+                start = None
+                yield step
+                continue
+            start, stop = (step.first if start is None else start), step.last
+        if start is not None:
+            yield start, stop  # type: ignore[misc]
+
+    def before(self, steps: list[Step]) -> None:
+        """Bring what these steps read to the device."""
+        if self._moves:
+            for memory in {m for s in steps if not s.on_host for m in s.reads}:
+                memory.to_device(self.device)
+
+    def after(self, steps: list[Step]) -> None:
+        """Note what these steps have written on the device."""
+        if self._moves:
+            for memory in {m for s in steps if not s.on_host for m in s.writes}:
+                memory.written_on(self.device)
+
+
+def refuse_labels(node: Node) -> None:
+    """A gradient for labels does not exist: say so, instead of leaving it out."""
+    for index in node.layer.no_gradient_to:
+        if index < len(node.bottom) and node.propagate_down[index]:
+            raise node.layer.error(
+                f"cannot back-propagate to bottom {index} ({node.bottom_names[index]!r}); "
+                f"give the layer propagate_down: false for it"
+            )
+
+
+def touched(node: Node, direction: Pass) -> tuple[list[Memory], list[Memory]]:
+    """The memories that a layer reads and writes in this pass, from the facts it states."""
+    values = [b.data_memory for b in node.layer.blobs]
+    if direction == "forward":
+        return [b.data_memory for b in node.bottom] + values, [t.data_memory for t in node.top] + values
+    kept = {"bottom": node.bottom, "top": node.top}
+    reads = [b.data_memory for end in node.layer.backward_reads for b in kept[end]]
+    gradients = [b.diff_memory for b in node.layer.blobs]
+    reads += [t.diff_memory for t in node.top] + values + gradients
+    return reads, [b.diff_memory for b, wanted in zip(node.bottom, node.propagate_down) if wanted] + gradients
+
+
+def allocate(graph: Graph, device: Device, share: bool = False, keep: frozenset[str] = frozenset()) -> dict[str, int]:
+    """Place all blobs of the graph; returns bytes by kind.
+
+    Parameters lie one behind the other in one array for values and one for gradients, so that a solver
+    updates them all in one pass. With `share`, activations whose lives do not overlap use the same memory
+    (then only the blobs named in `keep`, and the outputs, can be read after a run).
+    """
+    owned = [entry.blob for entry in graph.learnable]
+    sizes = {
+        "parameters": place([Buffer(b.data_memory, 0, 0) for b in owned], device),
+        "parameter gradients": place([Buffer(b.diff_memory, 0, 0) for b in owned], device),
+    }
+    for node in graph.nodes:  # parameters shared by name
+        share_owned(node, graph)
+    lives = lifetimes(graph, keep | set(graph.outputs) if share else set(graph.blobs))
+    sizes["activations"] = place(lives, device, share)
+    sizes["scratch"] = sum(make_scratch(node, graph, device) for node in graph.nodes)
+    return sizes
+
+
+def share_owned(node: Node, graph: Graph) -> None:
+    """Point shared parameters at the (now placed) memory of their owner."""
+    by_name = {entry.name: entry for entry in graph.learnable if entry.name}
+    for blob, spec in zip(node.layer.blobs, node.layer.message.param):
+        if spec.name in by_name and by_name[spec.name].blob is not blob:
+            blob.share_data(by_name[spec.name].blob)
+            blob.share_diff(by_name[spec.name].blob)
+
+
+def lifetimes(graph: Graph, keep: set[str]) -> list[Buffer]:
+    """First and last step that touches each activation; kept ones, and those read before written, live always."""
+    steps = [("forward", node) for node in graph.nodes]
+    steps += [("backward", node) for node in reversed(graph.nodes) if node.needs_backward]
+    life: dict[int, Buffer] = {}
+    parameters = {id(m) for n in graph.nodes for b in n.layer.blobs for m in (b.data_memory, b.diff_memory)}
+    written: set[int] = set()
+    for at, (direction, node) in enumerate(steps):
+        reads, writes = touched(node, direction)  # type: ignore[arg-type]
+        for memory in [*reads, *writes]:
+            if id(memory) in parameters:
+                continue
+            buffer = life.setdefault(id(memory), Buffer(memory, at, at))
+            buffer.last = at
+        for memory in reads:
+            if id(memory) not in written and id(memory) in life:
+                life[id(memory)].first, life[id(memory)].last = 0, len(steps)
+        written.update(id(m) for m in writes)
+        if not node.bottom or node.layer.on_host:
+            written.difference_update(id(t.data_memory) for t in node.top)
+    for blob in all_blobs(graph):
+        for memory in (blob.data_memory, blob.diff_memory):
+            if blob.name in keep and id(memory) in life:
+                life[id(memory)].first, life[id(memory)].last = 0, len(steps)
+    return list(life.values())
+
+
+def all_blobs(graph: Graph) -> list[Blob]:
+    """Every version of every blob, once, in the order of making."""
+    return list(dict.fromkeys(top for node in graph.nodes for top in node.top))
+
+
+def make_scratch(node: Node, graph: Graph, device: Device) -> int:
+    """Make the scratch arrays of a layer as its attributes; returns their bytes."""
+    wanted = node.layer.shapes([b.shape for b in node.bottom]).scratch
+    return sum(_scratch(node.layer, name, shape, dtype or graph.dtype, device) for name, (shape, dtype) in wanted.items())
+
+
+def _scratch(layer: Layer, name: str, shape: tuple[int, ...], dtype: Any, device: Device) -> int:
+    count = int(np.prod(shape, dtype=np.int64))
+    existing = getattr(layer, name, None)
+    if existing is None or existing.shape != tuple(shape):
+        setattr(layer, name, device.zeros(count, dtype).reshape(shape))
+    return count * np.dtype(dtype).itemsize
+
+
+def set_loss_diffs(graph: Graph) -> None:
+    """Write each loss weight into its top's diff: what backward starts from."""
+    for node in graph.nodes:
+        for top, weight in zip(node.top, node.loss_weights):
+            if weight:
+                top.diff[...] = weight

@@ -1,0 +1,272 @@
+"""From a NetParameter to a Graph: layers made, blobs found and shaped, parameters shared, gradients decided.
+
+The rules are those of Caffe's Net::Init (net.cpp): which blobs get a gradient follows from learning
+rates, `propagate_down`, and which losses a layer reaches; `force_backward` overrules them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..blob import Blob
+from ..errors import ConfigError, suggest
+from ..layer import Layer, Param, create
+from ..proto import caffe_pb2
+
+
+@dataclass
+class Learnable:
+    """A parameter that a layer owns: what the solver updates."""
+
+    blob: Blob
+    layer: Layer
+    index: int
+    name: str
+    lr_mult: float = 1.0
+    decay_mult: float = 1.0
+    lr_given: bool = False
+    decay_given: bool = False
+
+
+@dataclass
+class Node:
+    """A layer in its place: its blobs, and which gradients it is to compute."""
+
+    layer: Layer
+    bottom: list[Blob] = field(default_factory=list)
+    top: list[Blob] = field(default_factory=list)
+    bottom_names: list[str] = field(default_factory=list)
+    top_names: list[str] = field(default_factory=list)
+    propagate_down: list[bool] = field(default_factory=list)
+    loss_weights: list[float] = field(default_factory=list)
+    needs_backward: bool = False
+
+
+@dataclass
+class Graph:
+    """A net ready to be planned. `blobs` maps each name to its last version."""
+
+    name: str
+    phase: int
+    dtype: Any
+    nodes: list[Node] = field(default_factory=list)
+    blobs: dict[str, Blob] = field(default_factory=dict)
+    learnable: list[Learnable] = field(default_factory=list)
+    fillers: list[tuple[Layer, Blob, Any]] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Switches of wiring. `alias_in_place` off gives every version of a blob memory of its own."""
+
+    dtype: Any = np.float32
+    alias_in_place: bool = True
+    folder: str = ""
+
+
+def wire(param: Any, options: Options = Options()) -> Graph:  # noqa: B008  (frozen)
+    """Build the graph of a NetParameter that is selected and has its splits; ConfigError for a wrong net."""
+    return _Wiring(param, options).graph
+
+
+class _Wiring:
+    """The state of one wiring; each method is one rule."""
+
+    def __init__(self, param: Any, options: Options):
+        self.options, self.needs = options, {}  # blob -> whether its gradient is wanted
+        self.available: dict[str, None] = {}  # names that nobody has read yet, in order
+        self.makers: dict[str, Node] = {}
+        self.shared: dict[str, int] = {}  # parameter name -> index in learnable
+        self.graph = Graph(param.name, param.state.phase, np.dtype(options.dtype))
+        for message in param.layer:
+            self.add(message)
+        prune_backward(self.graph.nodes)
+        if param.force_backward:
+            force_backward(self.graph.nodes)
+        self.graph.outputs = list(self.available)
+
+    def add(self, message: Any) -> None:
+        phase = message.phase if message.HasField("phase") else self.graph.phase
+        node = Node(create(message, phase, self.options.dtype))
+        node.layer.folder = self.options.folder
+        self.connect_bottoms(node, message)
+        shapes = node.layer.shapes([b.shape for b in node.bottom])
+        self.make_tops(node, message, shapes.top)
+        self.make_params(node, message, shapes.params)
+        self.set_loss_weights(node, message)
+        node.needs_backward = node.layer.differentiable and (
+            any(node.propagate_down) or any(node.layer.param_propagate_down)
+        )
+        for top in node.top:
+            self.needs[top] = node.needs_backward
+        self.graph.nodes.append(node)
+        if message.type == "Input":
+            self.graph.inputs += node.top_names
+
+    def connect_bottoms(self, node: Node, message: Any) -> None:
+        if len(message.propagate_down) not in (0, len(message.bottom)):
+            raise node.layer.error(
+                f"propagate_down: give it 0 or {len(message.bottom)} times, once for each bottom, got {len(message.propagate_down)}"
+            )
+        for index, name in enumerate(message.bottom):
+            if name not in self.graph.blobs:
+                made = ", ".join(self.graph.blobs) or "none"
+                hint = suggest(name, self.graph.blobs)
+                raise node.layer.error(f"unknown bottom {name!r} (bottom {index}){hint}; blobs so far: {made}")
+            blob = self.graph.blobs[name]
+            node.bottom.append(blob)
+            node.bottom_names.append(name)
+            wanted = message.propagate_down[index] if message.propagate_down else self.needs[blob]
+            node.propagate_down.append(wanted and node.layer.differentiable)
+            self.available.pop(name, None)
+
+    def make_tops(self, node: Node, message: Any, shapes: Any) -> None:
+        names = list(message.top)
+        if node.layer.is_loss:  # a loss need not name its tops
+            names += ["(automatic)"] * (len(shapes) - len(names))
+        for index, (name, shape) in enumerate(zip(names, shapes)):
+            in_place = index < len(message.bottom) and message.bottom[index] == name
+            if in_place and self.may_alias(node, index, shape):
+                blob = node.bottom[index]
+            else:
+                if name in self.graph.blobs and not in_place:
+                    maker = self.makers[name].layer.name
+                    raise node.layer.error(f"top {name!r} is already the top of layer {maker!r}; choose another name")
+                blob = Blob(shape, self.options.dtype, name)
+                share_memory(node, index, blob)
+            node.top.append(blob)
+            node.top_names.append(name)
+            if name != "(automatic)":
+                self.graph.blobs[name] = blob
+                self.makers[name] = node
+                self.available[name] = None
+
+    def may_alias(self, node: Node, index: int, shape: Any) -> bool:
+        """Whether an in-place top may use its bottom's memory without anyone seeing a difference."""
+        bottom, maker = node.bottom[index], self.makers[node.bottom_names[index]]
+        if bottom.shape != tuple(shape) or not node.layer.in_place or not self.options.alias_in_place:
+            return False
+        if maker.layer.shares_data or maker.layer.shares_diff:
+            return False  # somebody else reads that memory too
+        return not (maker.needs_backward and "top" in maker.layer.backward_reads)
+
+    def make_params(self, node: Node, message: Any, params: Any) -> None:
+        if len(message.param) > len(params):
+            raise node.layer.error(f"param: given {len(message.param)} times, but the layer has {len(params)} parameter blob(s)")
+        for index, param in enumerate(params):
+            spec = message.param[index] if index < len(message.param) else caffe_pb2.ParamSpec()
+            blob = Blob(param.shape, self.options.dtype, f"{node.layer.name}[{index}]")
+            node.layer.blobs.append(blob)
+            node.layer.param_propagate_down.append(spec.lr_mult != 0)
+            if spec.name in self.shared:
+                self.share_param(node, blob, spec, self.graph.learnable[self.shared[spec.name]])
+            else:
+                self.own_param(node, index, blob, spec, param)
+
+    def own_param(self, node: Node, index: int, blob: Blob, spec: Any, param: Param) -> None:
+        if spec.name:
+            self.shared[spec.name] = len(self.graph.learnable)
+        self.graph.learnable.append(
+            Learnable(
+                blob, node.layer, index, spec.name, spec.lr_mult, spec.decay_mult,
+                spec.HasField("lr_mult"), spec.HasField("decay_mult"),
+            )
+        )  # fmt: skip
+        self.graph.fillers.append((node.layer, blob, param.filler))
+
+    def share_param(self, node: Node, blob: Blob, spec: Any, owner: Learnable) -> None:
+        permissive = spec.share_mode == caffe_pb2.ParamSpec.PERMISSIVE
+        same = blob.count == owner.blob.count if permissive else blob.shape == owner.blob.shape
+        if not same:
+            rule = "the same count" if permissive else "the same shape (or share_mode: PERMISSIVE and the same count)"
+            raise node.layer.error(
+                f"param {spec.name!r}: shared with layer {owner.layer.name!r}, so it must have {rule}; "
+                f"here {blob.shape}, there {owner.blob.shape}"
+            )
+        blob.share_data(owner.blob)
+        blob.share_diff(owner.blob)
+        for what in ("lr", "decay"):
+            if not spec.HasField(f"{what}_mult"):
+                continue
+            value, given = getattr(spec, f"{what}_mult"), getattr(owner, f"{what}_given")
+            if given and value != getattr(owner, f"{what}_mult"):
+                raise node.layer.error(
+                    f"param {spec.name!r}: {what}_mult is {value} here and {getattr(owner, f'{what}_mult')} "
+                    f"in layer {owner.layer.name!r}; a shared parameter has one"
+                )
+            setattr(owner, f"{what}_mult", value)
+            setattr(owner, f"{what}_given", True)
+
+    def set_loss_weights(self, node: Node, message: Any) -> None:
+        weights = list(message.loss_weight)
+        if len(weights) not in (0, len(node.top)):
+            raise node.layer.error(f"loss_weight: give it 0 or {len(node.top)} times, once for each top, got {len(weights)}")
+        if not weights and node.layer.is_loss:
+            weights = [1.0]
+        node.loss_weights = weights + [0.0] * (len(node.top) - len(weights))
+
+
+def share_memory(node: Node, index: int, top: Blob) -> None:
+    """Let a top of a layer that only hands on its bottom (Split, Flatten ...) be that memory."""
+    if node.layer.shares_data:
+        top.data_memory = node.bottom[0].data_memory
+    if node.layer.shares_diff:
+        top.diff_memory = node.bottom[0].diff_memory
+
+
+def prune_backward(nodes: list[Node]) -> None:
+    """Turn backward off where no loss is above, and where nobody below wants the gradient."""
+    under_loss: set[Blob] = set()
+    skip: set[Blob] = set()
+    for node in reversed(nodes):
+        contributes = any(w or t in under_loss for t, w in zip(node.top, node.loss_weights))
+        if node.needs_backward and node.top and all(t in skip for t in node.top):
+            node.needs_backward = False
+            node.propagate_down = [False] * len(node.bottom)
+        if not contributes:
+            node.needs_backward = False
+            node.propagate_down = [False] * len(node.bottom)
+        for bottom, wanted in zip(node.bottom, node.propagate_down):
+            if contributes:
+                under_loss.add(bottom)
+            if not wanted:
+                skip.add(bottom)
+
+
+def force_backward(nodes: list[Node]) -> None:
+    """Compute every gradient that can be computed (`force_backward: true`)."""
+    for node in nodes:
+        if not node.layer.differentiable:
+            continue
+        node.needs_backward = True
+        node.propagate_down = [
+            wanted or i not in node.layer.no_gradient_to for i, wanted in enumerate(node.propagate_down)
+        ]
+        node.layer.param_propagate_down = [True] * len(node.layer.blobs)
+
+
+def reshape(graph: Graph, first: int = 0) -> None:
+    """Infer all shapes anew from layer `first` on, after an input or a data-dependent top has changed."""
+    for node in graph.nodes[first:]:
+        if node.layer.type == "Input":
+            continue  # its tops have the shapes that somebody gave them
+        shapes = node.layer.shapes([b.shape for b in node.bottom])
+        for blob, param in zip(node.layer.blobs, shapes.params):
+            if blob.shape != tuple(param.shape):
+                raise node.layer.error(
+                    f"bottom shape {node.bottom[0].shape} would need a parameter of shape {tuple(param.shape)}, "
+                    f"but {blob.name} has {blob.shape}; reshape the input back, or change the net"
+                )
+        for index, (top, shape) in enumerate(zip(node.top, shapes.top)):
+            top.reshape(shape)
+            share_memory(node, index, top)
+
+
+def unknown_blob(graph: Graph, name: str) -> ConfigError:
+    """The error for a blob name that the net does not have."""
+    return ConfigError(f"net {graph.name!r} has no blob {name!r}{suggest(name, graph.blobs)}")

@@ -1,0 +1,91 @@
+"""The small vocabulary that layers share: products, sums and copies, on whatever device is being planned for."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .kernel import expression, kernel
+
+
+def gemm(a: Any, b: Any, out: Any, m: int, n: int, k: int, trans_a: bool = False, trans_b: bool = False, accumulate: bool = False) -> None:
+    """out (m x n) = op(a) (m x k) times op(b) (k x n), row-major; added to what is there with `accumulate`."""
+    from .backend.cpu import gemm as cpu_gemm
+
+    cpu_gemm.gemm(trans_a, trans_b, m, n, k, a, m if trans_a else k, b, k if trans_b else n, out, n, accumulate)
+
+
+copy = expression("copy", "y", "x", "x")
+copy.__doc__ = "y = x."
+
+
+@kernel("x: T*, count: int -> y: T*")
+def add_to(i, x, count, y):  # type: ignore[no-untyped-def]
+    """y += x."""
+    y[i] += x[i]
+
+
+add_to.cuda("y[i] += x[i];")
+
+
+@kernel("value: T, count: int -> y: T*")
+def fill(i, value, count, y):  # type: ignore[no-untyped-def]
+    """y = value."""
+    y[i] = value
+
+
+fill.cuda("y[i] = value;")
+
+
+@kernel("bias: T*, rows: int, columns: int -> y: T*", over="rows", work="columns")
+def add_bias_rows(row, bias, rows, columns, y):  # type: ignore[no-untyped-def]
+    """Every row of y (rows x columns) += bias."""
+    for j in range(columns):
+        y[row * columns + j] += bias[j]
+
+
+add_bias_rows.cuda("y[i] += bias[i % columns];", over="rows * columns")
+
+
+@kernel("x: T*, rows: int, columns: int -> out: T*", over="columns", work="rows")
+def add_rows(j, x, rows, columns, out):  # type: ignore[no-untyped-def]
+    """out (columns) += the sum of the rows of x (rows x columns)."""
+    total = out[j]
+    for row in range(rows):
+        total += x[row * columns + j]
+    out[j] = total
+
+
+add_rows.cuda("T total = out[i]; for (int row = 0; row < rows; ++row) total += x[row * columns + i]; out[i] = total;")
+
+
+# Long sums are made of blocks, so that they run in parallel and still always add up in the same order.
+BLOCK = 4096
+BLOCKS, BLOCK_WORK = "(count + 4095) // 4096", "4096"
+
+
+def blocks(count: int) -> int:
+    """Blocks that a sum over `count` elements is made of: the length of its partial sums (float64 scratch)."""
+    return -(-count // BLOCK)
+
+
+@kernel("partial: double*, blocks: int, scale: double -> out: T*", over="1", work="blocks")
+def finish_sum(i, partial, blocks, scale, out):  # type: ignore[no-untyped-def]
+    """out[0] = scale * (the sum of the partial sums)."""
+    total = 0.0
+    for block in range(blocks):
+        total += partial[block]
+    out[0] = total * scale
+
+
+finish_sum.cuda("double total = 0; for (int b = 0; b < blocks; ++b) total += partial[b]; out[0] = total * scale;")
+
+
+def outer_count(shape: tuple[int, ...], axis: int) -> int:
+    """Elements of the axes in front of `axis`."""
+    return math.prod(shape[:axis])
+
+
+def inner_count(shape: tuple[int, ...], axis: int) -> int:
+    """Elements of the axes from `axis` on."""
+    return math.prod(shape[axis:])
