@@ -1,0 +1,25 @@
+"""Power: y = (shift + scale * x) ^ power."""
+
+from __future__ import annotations
+
+from ..kernel import expression
+from ._elementwise import Elementwise
+
+affine = expression("affine", "y", "x", "(shift + scale * x) * power + (1 - power)", "power scale shift")
+affine_grad = expression("affine_grad", "dx", "dy", "dy * power * scale + 0 * shift", "power scale shift")
+
+
+class Power(Elementwise, type="Power", param="power_param"):
+    """y = (shift + scale * x) ^ power; with power 1 or 0 an affine map, which may work in place."""
+
+    formula = "pow(shift + scale * x, power)"
+    gradient = "dy * power * scale * pow(shift + scale * x, power - 1)"
+    constants = "power scale shift"
+
+    def setup(self):
+        if self.param.power in (0, 1):
+            self.run, self.run_gradient = affine, affine_grad
+            self.in_place, self.backward_reads = True, ()
+
+    def values(self):
+        return self.param.power, self.param.scale, self.param.shift

@@ -1,0 +1,97 @@
+"""The table of the exam: every layer type with one or more cases. A type missing here fails the suite."""
+
+from __future__ import annotations
+
+import numpy as np
+from exam import Case, spread
+
+LABELS = np.array([1, 0, 3, 2, 2], float)
+
+
+def softmax(x: np.ndarray, axis: int = 1) -> np.ndarray:
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def elementwise(formula):
+    """A reference that applies a numpy formula to the one bottom."""
+    return lambda bottoms, params, layer: [formula(bottoms[0])]
+
+
+def pooled(bottoms, params, layer):
+    """Each window looked at by itself."""
+    p, w, x = layer.param, layer.window, bottoms[0]
+    out = np.zeros((*x.shape[:2], w.oh, w.ow))
+    for r in range(w.oh):
+        for c in range(w.ow):
+            top, left = r * w.sh - w.ph, c * w.sw - w.pw
+            patch = x[:, :, max(top, 0) : top + w.kh, max(left, 0) : left + w.kw]
+            size = (min(top + w.kh, w.h + w.ph) - top) * (min(left + w.kw, w.w + w.pw) - left)
+            out[:, :, r, c] = patch.max((2, 3)) if p.pool == p.MAX else patch.sum((2, 3)) / size
+    return [out]
+
+
+def inner_product(bottoms, params, layer):
+    x = bottoms[0].reshape(layer.rows, -1)
+    weight = params[0] if layer.param.transpose else params[0].T
+    return [x @ weight + (params[1] if len(params) > 1 else 0)]
+
+
+def log_loss(bottoms, params, layer):
+    p = softmax(bottoms[0])
+    return [-np.mean([np.log(p[i, int(label)]) for i, label in enumerate(bottoms[1])]), p][: len(layer.message.top)]
+
+
+CASES: dict[str, list[Case]] = {
+    "Input": [Case('type: "Input" input_param { shape { dim: 2 dim: 3 } }', bottoms=(), reshape=False)],
+    "ReLU": [
+        Case('type: "ReLU"', reference=elementwise(lambda x: np.maximum(x, 0))),
+        Case('type: "ReLU" relu_param { negative_slope: 0.25 }', reference=elementwise(lambda x: np.where(x > 0, x, 0.25 * x))),
+        Case('type: "ReLU" relu_param { negative_slope: -0.5 }', reference=elementwise(lambda x: np.where(x > 0, x, -0.5 * x))),
+    ],
+    "Sigmoid": [Case('type: "Sigmoid"', reference=elementwise(lambda x: 1 / (1 + np.exp(-x))))],
+    "TanH": [Case('type: "TanH"', reference=elementwise(np.tanh))],
+    "Power": [
+        Case('type: "Power" power_param { scale: 2 shift: 0.5 }', reference=elementwise(lambda x: 2 * x + 0.5)),
+        Case('type: "Power" power_param { power: 0 scale: 2 }', reference=elementwise(np.ones_like)),
+        Case('type: "Power" power_param { power: 3 shift: 1 }', reference=elementwise(lambda x: (x + 1) ** 3)),
+        Case('type: "Power" power_param { power: 0.5 }', [spread((3, 4), low=0.1)], reference=elementwise(np.sqrt)),
+    ],
+    "Dropout": [
+        Case('type: "Dropout" dropout_param { dropout_ratio: 0.25 }', bottoms=[(3, 50)]),
+        Case('type: "Dropout"', phase="TEST", reference=elementwise(lambda x: x)),
+    ],
+    "Softmax": [
+        Case('type: "Softmax"', reference=elementwise(softmax)),
+        Case('type: "Softmax" softmax_param { axis: -1 }', reference=elementwise(lambda x: softmax(x, -1))),
+        Case('type: "Softmax"', [(1, 1)], reference=elementwise(softmax)),
+    ],
+    "Split": [Case('type: "Split"', tops=3, reference=lambda b, p, layer: [b[0]] * 3)],
+    "Silence": [Case('type: "Silence"', [(2, 3), (4,)], tops=0, reshape=False)],
+    "InnerProduct": [
+        Case('type: "InnerProduct" inner_product_param { num_output: 6 }', reference=inner_product),
+        Case('type: "InnerProduct" inner_product_param { num_output: 5 transpose: true }', reference=inner_product),
+        Case('type: "InnerProduct" inner_product_param { num_output: 1 bias_term: false axis: -1 }', reference=inner_product),
+        Case('type: "InnerProduct" inner_product_param { num_output: 33 }', [(1, 1)], reference=inner_product),
+    ],
+    "Pooling": [
+        Case('type: "Pooling" pooling_param { kernel_size: 2 stride: 2 }', [(2, 3, 5, 7)], reference=pooled),
+        Case('type: "Pooling" pooling_param { kernel_size: 3 stride: 2 pad: 1 }', [(2, 1, 6, 9)], reference=pooled),
+        Case('type: "Pooling" pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }', [(1, 2, 6, 9)], reference=pooled),
+        Case('type: "Pooling" pooling_param { pool: AVE global_pooling: true }', [(2, 2, 3, 4)], reference=pooled),
+        Case('type: "Pooling" pooling_param { kernel_h: 1 kernel_w: 3 stride_h: 2 stride_w: 1 round_mode: FLOOR }', reference=pooled),
+        Case('type: "Pooling" pooling_param { kernel_size: 1 }', [(1, 1, 1, 1)], reference=pooled),
+    ],
+    "EuclideanLoss": [
+        Case('type: "EuclideanLoss"', [(3, 4), (3, 4)], reference=lambda b, p, layer: [((b[0] - b[1]) ** 2).sum() / 6]),
+    ],
+    "SoftmaxWithLoss": [
+        Case('type: "SoftmaxWithLoss"', [(5, 4), LABELS], reference=log_loss),
+        Case('type: "SoftmaxWithLoss" loss_param { ignore_label: 2 normalization: FULL }', [(5, 4), LABELS]),
+        Case('type: "SoftmaxWithLoss"', [(2, 3, 2, 2), np.array([[0, 1, 2, 0], [1, 1, 0, 2]], float).reshape(2, 2, 2)]),
+    ],
+    "Accuracy": [
+        Case('type: "Accuracy"', [softmax(spread((5, 4))), LABELS], reference=lambda b, p, layer: [np.mean(b[0].argmax(1) == b[1])]),
+        Case('type: "Accuracy" accuracy_param { top_k: 2 }', [(5, 4), LABELS], tops=2),
+    ],
+}  # fmt: skip
