@@ -1,0 +1,199 @@
+"""LMDB databases: a shared read-only view, and a writer that leaves either all of a database or none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import weakref
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from pycaffe_lite.data.database import Database
+from pycaffe_lite.errors import DataError
+
+if TYPE_CHECKING:
+    import lmdb
+
+_COMMIT_EVERY = 1000  # entries; what Caffe's own tools use
+_FIRST_MAP_SIZE = 64 << 20
+
+
+class _SharedEnvironment:
+    """One open LMDB file, closed when its last database lets go of it."""
+
+    def __init__(self, source: str) -> None:
+        self.env = _open_environment(source)
+
+    def __del__(self) -> None:
+        if env := getattr(self, "env", None):
+            env.close()
+
+
+# LMDB refuses to open a file twice in one process, yet a train and a test net often read the same one.
+_environments: weakref.WeakValueDictionary[tuple[int, int], _SharedEnvironment] = (
+    weakref.WeakValueDictionary()
+)
+_environments_lock = threading.Lock()
+
+
+def _share_environment(source: str) -> _SharedEnvironment:
+    """The environment of ``source``, shared by every path that leads to the same file."""
+    file = os.stat(Path(source, "data.mdb"))
+    identity = (file.st_dev, file.st_ino)
+    with _environments_lock:
+        shared = _environments.get(identity)
+        if shared is None:
+            shared = _environments[identity] = _SharedEnvironment(source)
+        return shared
+
+
+def _open_environment(source: str) -> lmdb.Environment:
+    """Open without writing a byte: no lock file, so a database on read-only storage will do."""
+    import lmdb
+
+    size = Path(source, "data.mdb").stat().st_size
+    if size == 0:
+        raise DataError(f"{source}: data.mdb is empty; was writing it interrupted?")
+    try:
+        # Records are read in order, one pass after another: the kernel's own read-ahead helps.
+        env = lmdb.open(source, readonly=True, lock=False, readahead=True)
+    except lmdb.Error as error:
+        raise DataError(f"{source}: cannot be opened as an LMDB: {_reason(error)}") from error
+    # LMDB maps the file: touching a page that was cut off would kill the process with a bus error.
+    needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    if size < needed:
+        env.close()
+        raise DataError(f"{source}: data.mdb is truncated: {size} of {needed} bytes; copy it again")
+    return env
+
+
+def _reason(error: Exception) -> str:
+    """LMDB's message without the path it begins with, which ours names already."""
+    return str(error).rpartition(": ")[2]
+
+
+class LmdbDatabase(Database):
+    """A Caffe LMDB: sequential reads follow the cursor, others look the key up."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._shared: _SharedEnvironment | None = _share_environment(source)
+        env = self._shared.env
+        self._entries: int = env.stat()["entries"]
+        self._transaction = env.begin()
+        self._cursor = self._transaction.cursor()
+        self._at = -1
+        self._keys: list[bytes] | None = None
+
+    def __len__(self) -> int:
+        return self._entries
+
+    def keys(self) -> list[bytes]:
+        if self._keys is None:
+            with self._transaction.cursor() as cursor:
+                self._keys = list(cursor.iternext(keys=True, values=False))
+        return self._keys
+
+    def read(self, index: int) -> tuple[bytes, bytes]:
+        import lmdb
+
+        try:
+            if not self._move_to(index):
+                raise DataError(f"{self.source}: no entry {index} of {len(self)}; the database is damaged")
+            return self._cursor.item()
+        except lmdb.Error as error:
+            raise DataError(f"{self.source}: entry {index} cannot be read: {_reason(error)}") from error
+
+    def _move_to(self, index: int) -> bool:
+        """Put the cursor on an entry: one step on, back to the start, or a search."""
+        if index == self._at + 1 and index > 0:
+            found = self._cursor.next()
+        elif index == 0:
+            found = self._cursor.first()
+        else:
+            found = self._cursor.set_key(self.keys()[index])
+        self._at = index
+        return bool(found)
+
+    def close(self) -> None:
+        if self._shared is not None:
+            self._cursor.close()
+            self._transaction.abort()
+            self._shared = None
+
+
+class DatabaseWriter:
+    """Writes an LMDB beside its final place and moves it there when complete.
+
+    >>> with DatabaseWriter("digits_lmdb") as writer:  # doctest: +SKIP
+    ...     writer.put(b"00000000", datum.SerializeToString())
+    """
+
+    def __init__(self, target: str | os.PathLike[str], overwrite: bool = False) -> None:
+        import lmdb
+
+        self.target = Path(target)
+        if self.target.exists() and not overwrite:
+            raise DataError(f"{self.target}: exists already; remove it, or ask to overwrite it")
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        self._partial = self.target.with_name(f".{self.target.name}.partial-{os.getpid()}")
+        shutil.rmtree(self._partial, ignore_errors=True)
+        # Nobody reads a partial database, so neither locks nor a sync for each commit are needed.
+        self._env = lmdb.open(os.fspath(self._partial), map_size=_FIRST_MAP_SIZE, lock=False, sync=False)
+        self._pending: dict[bytes, bytes] = {}
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Add one entry; keys are unique."""
+        if key in self._pending:
+            raise self._duplicate(key)
+        self._pending[key] = value
+        if len(self._pending) >= _COMMIT_EVERY:
+            self._commit()
+
+    def close(self) -> None:
+        """Write what is pending and move the database to its final place."""
+        self._commit()
+        self._env.sync(True)
+        self._env.close()
+        retired = self.target.with_name(f".{self.target.name}.old-{os.getpid()}")
+        if self.target.exists():
+            self.target.rename(retired)
+        self._partial.rename(self.target)
+        shutil.rmtree(retired, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """Remove what was written; the final place stays as it was."""
+        self._env.close()
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _commit(self) -> None:
+        """Write the pending entries in one transaction, again with twice the room if they do not fit."""
+        import lmdb
+
+        try:
+            with self._env.begin(write=True) as transaction:
+                for key, value in self._pending.items():
+                    if not transaction.put(key, value, overwrite=False):
+                        raise self._duplicate(key)
+        except lmdb.MapFullError:
+            self._env.set_mapsize(2 * self._env.info()["map_size"])
+            self._commit()
+        except lmdb.Error as error:
+            raise DataError(f"{self.target}: cannot be written: {_reason(error)}") from error
+        self._pending.clear()
+
+    def _duplicate(self, key: bytes) -> DataError:
+        return DataError(f"{self.target}: key {key!r} was written twice")
+
+    def __enter__(self) -> DatabaseWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Any:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()

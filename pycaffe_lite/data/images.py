@@ -1,0 +1,46 @@
+"""Decoding compressed images into arrays as Caffe (OpenCV) lays them out: planes in the order B, G, R."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pycaffe_lite.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Planes = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+
+
+def decode_image(encoded: bytes, color: bool | None = None) -> Planes:
+    """Decode a PNG, JPEG ... into uint8 (C, H, W); ``color`` forces 3 channels or 1, None neither."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise DataError("decoding images needs Pillow; install it with: pip install Pillow") from error
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            if color is False:
+                # As OpenCV does: a JPEG holds its own brightness plane, better than one made from RGB.
+                image.draft("L", image.size)
+            pixels = np.asarray(image.convert(_mode(image, color)))
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for broken files
+        raise DataError(f"not an image that can be decoded ({error})") from error
+    if pixels.ndim == 2:
+        return pixels[None]
+    bgr = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
+    return np.ascontiguousarray(bgr.transpose(2, 0, 1))
+
+
+def _mode(image: Image.Image, color: bool | None) -> str:
+    """The Pillow mode that has the wanted channels, 8 bits each."""
+    if image.mode.startswith(("I", "F")):
+        raise DataError(f"an image must have 8 bits per channel; this one is of Pillow's mode {image.mode!r}")
+    if color is not None:
+        return "RGB" if color else "L"
+    if image.mode in ("1", "L"):
+        return "L"
+    return "RGBA" if image.has_transparency_data else "RGB"
