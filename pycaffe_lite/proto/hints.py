@@ -27,10 +27,10 @@ def unknown_field(name: str, inside: list[Descriptor]) -> str:
     ]
     if blocks:
         return f"; it belongs in {' or '.join(blocks[:3])}"
-    others = [message.file.message_types_by_name[file] for file in _FILES] if not outer else []
-    for other in others:
-        if name in fields(other):
-            return f"; {other.name} has it: is this the right file?"
+    for file in _FILES if not outer else ():
+        other = message.file.message_types_by_name.get(file)
+        if other and name in fields(other):
+            return f"; {file} has it: is this the right file?"
     return _similar(name, message)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import NoReturn
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
@@ -10,7 +11,7 @@ from google.protobuf.message import Message
 from . import hints, schema
 from .scalars import integer, scalar
 from .schema import Field
-from .tokens import END, NAME, STRING, SYMBOL, Token, Tokens
+from .tokens import END, NAME, STRING, Token, Tokens
 
 log = logging.getLogger("pycaffe_lite")
 
@@ -33,25 +34,27 @@ class Parser:
         self._check_required(message, start)
 
     def _field(self, message: Message) -> None:
-        name = self._tokens.take()
-        if name.kind != NAME:
-            hint = "; comments begin with '#'" if name.text == "/" else ""
-            self._tokens.fail(f"expected a field name, found {name}{hint}", name.at)
+        """A name, and its value or values."""
+        tokens = self._tokens
+        if tokens.now.kind != NAME:
+            tokens.expect("'#' before a comment" if tokens.sees("/") else "a field name")
+        name = tokens.take()
         field = schema.fields(message.DESCRIPTOR).get(name.text)
         if field is None:
             hint = hints.unknown_field(name.text, self._inside)
             self._tolerate(f"unknown field {name.text!r} in {message.DESCRIPTOR.name}{hint}", name)
             self._skip_value(name)
         else:
+            if not field.repeated and message.HasField(field.name):
+                tokens.fail(f"non-repeated field {field.name!r} is specified multiple times", name.at)
             self._values(message, field, name)
-        self._tokens.accept(";,")
+        tokens.accept(";,")
 
     def _values(self, message: Message, field: Field, name: Token) -> None:
+        """What follows a name: one value, or a list in square brackets."""
         tokens = self._tokens
-        if not field.repeated and message.HasField(field.name):
-            tokens.fail(f"non-repeated field {field.name!r} is specified multiple times", name.at)
         if not tokens.accept(":") and field.kind != "message":
-            tokens.fail(f"expected ':' after {field.name!r}, found {tokens.now}", tokens.now.at)
+            tokens.expect(f"':' after {field.name!r}")
         bracket = tokens.now
         if not tokens.accept("["):
             self._one(message, field, name)
@@ -63,13 +66,11 @@ class Parser:
         self._one(message, field, name)
         while not tokens.accept("]"):
             if not tokens.accept(","):
-                tokens.fail(
-                    f"expected ',' or ']' in the list of {field.name!r}, found {tokens.now}", tokens.now.at
-                )
+                tokens.expect(f"',' or ']' in the list of {field.name!r}")
             self._one(message, field, name)
 
     def _one(self, message: Message, field: Field, name: Token) -> None:
-        """One value of a field: a block or a scalar."""
+        """One value: a block, or a scalar."""
         if field.kind == "message":
             holder = getattr(message, field.name)
             self._block(holder.add() if field.repeated else holder, name)
@@ -83,36 +84,37 @@ class Parser:
             setattr(message, field.name, value)
 
     def _block(self, message: Message, name: Token) -> None:
-        tokens, opening = self._tokens, self._tokens.now
-        if not tokens.accept("{<"):
-            tokens.fail(f"{name.text!r} takes a block: expected '{{', found {opening}", opening.at)
-        closing = _CLOSING[opening.text]
+        """The fields of a message, in braces or angle brackets."""
+        tokens = self._tokens
+        closing = _CLOSING.get(tokens.accept("{<"))
+        if closing is None:
+            tokens.expect(f"'{{' after {name.text!r}")
         message.SetInParent()
         self._inside.append(message.DESCRIPTOR)
         while not tokens.accept(closing):
-            if tokens.now.kind == END or (tokens.now.kind == SYMBOL and tokens.now.text in "}>"):
-                line = tokens.line(name.at)
-                tokens.fail(
-                    f"{name.text!r} of line {line} needs its {closing!r}, found {tokens.now}", tokens.now.at
-                )
+            if tokens.now.kind == END or tokens.sees("}>"):
+                self._not_closed(name, closing)
             self._field(message)
         self._inside.pop()
         self._check_required(message, name)
 
     def _enum(self, field: Field) -> int | None:
-        """An enum value, given by name or number; None for one that is unknown and skipped."""
+        """An enum value, given by name or number; None for an engine that is unknown and skipped."""
         token = self._tokens.now
         if token.kind == STRING:
             hint = hints.unknown_value(token.text[1:-1], field)
             self._tokens.fail(f"{field.name!r} takes a name without quotes, found {token}{hint}", token.at)
         if token.kind == NAME:
-            value = field.values.get(self._tokens.take().text)
+            given: str | int = self._tokens.take().text
+            value = field.values.get(str(given))
         else:
-            number = integer(self._tokens, field)
-            value = number if number in field.values.values() else None
+            given = integer(self._tokens, field)
+            value = given if given in field.values.values() else None
         if value is None:
-            hint = hints.unknown_value(token.text, field)
-            self._tolerate(f"unknown value {token} for {field.name!r}{hint}", token)
+            problem = f"unknown value {given} for {field.name!r}{hints.unknown_value(str(given), field)}"
+            if field.name != "engine":  # any other choice changes what is computed
+                self._tokens.fail(problem, token.at)
+            self._tolerate(problem, token)
         return value
 
     def _tolerate(self, problem: str, token: Token) -> None:
@@ -128,21 +130,23 @@ class Parser:
         tokens.accept("-")
         closing: list[str] = []
         while True:
-            token = tokens.take()
-            if token.kind == END:
-                line = tokens.line(name.at)
-                tokens.fail(
-                    f"{name.text!r} of line {line} needs its {closing[-1]!r}, found {token}", token.at
-                )
-            bracket = token.text if token.kind == SYMBOL else ""
-            if bracket in _CLOSING:
+            if closing and tokens.accept(closing[-1]):
+                closing.pop()
+            elif bracket := tokens.accept("{<["):
                 closing.append(_CLOSING[bracket])
-            elif bracket in _CLOSING.values() and (not closing or closing.pop() != bracket):
-                tokens.fail(f"{token} closes nothing", token.at)
+            elif closing and (tokens.now.kind == END or tokens.sees("}>]")):
+                self._not_closed(name, closing[-1])
+            elif not closing and (tokens.now.kind == END or tokens.sees("}>];,")):
+                tokens.expect(f"a value of {name.text!r}")
+            else:
+                tokens.take()
             if not closing:
                 break
-        while token.kind == STRING and tokens.now.kind == STRING:
+        while tokens.now.kind == STRING:  # neighbours of a string are parts of it
             tokens.take()
+
+    def _not_closed(self, name: Token, closing: str) -> NoReturn:
+        self._tokens.expect(f"{closing!r} to close {name.text!r} of line {self._tokens.line(name.at)}")
 
     def _check_required(self, message: Message, start: Token) -> None:
         for name in schema.required(message.DESCRIPTOR):

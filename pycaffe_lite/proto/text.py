@@ -22,7 +22,7 @@ M = TypeVar("M", bound=Message)
 def parse(text: str | bytes, message: M, source: str = "<string>", allow_unknown: bool = False) -> M:
     """Fill a message from prototxt and return it.
 
-    With `allow_unknown`, fields and enum values of Caffe's forks are skipped with a warning each.
+    With `allow_unknown`, fields (and engines) that only forks of Caffe know are skipped, with a warning each.
     """
     if isinstance(text, bytes):
         # Comments may be in any encoding; a string that is not UTF-8 is refused where it stands.

@@ -33,13 +33,11 @@ class Token(NamedTuple):
     at: int
 
     def __str__(self) -> str:
-        return (
-            "the end of the file"
-            if self.kind == END
-            else self.text
-            if self.kind == STRING
-            else repr(self.text)
-        )
+        if self.kind == END:
+            return "the end of the file"
+        if "\udc80" <= self.text <= "\udcff":
+            return f"byte 0x{ord(self.text) - 0xDC00:02x}, which is not UTF-8"
+        return self.text if self.kind == STRING else repr(self.text)
 
 
 class Tokens:
@@ -69,11 +67,13 @@ class Tokens:
         self._advance()
         return taken
 
+    def sees(self, symbols: str) -> bool:
+        """Whether the word at hand is one of these symbols."""
+        return self.now.kind == SYMBOL and self.now.text in symbols
+
     def accept(self, symbols: str) -> str:
         """Take the word at hand if it is one of these symbols, and say which; else an empty string."""
-        if self.now.kind == SYMBOL and self.now.text in symbols:
-            return self.take().text
-        return ""
+        return self.take().text if self.sees(symbols) else ""
 
     def line(self, at: int) -> int:
         """The line of an offset, from 1."""
@@ -86,7 +86,12 @@ class Tokens:
 
     def fail(self, problem: str, at: int) -> NoReturn:
         """Refuse the text, saying where."""
-        raise PrototxtError(f"{self.where(at)}: {problem}")
+        text = f"{self.where(at)}: {problem}"
+        raise PrototxtError(text.encode("utf-8", "backslashreplace").decode())  # it may quote bad bytes
+
+    def expect(self, wanted: str) -> NoReturn:
+        """Refuse the word at hand, saying what should be there."""
+        self.fail(f"expected {wanted}, found {self.now}", self.now.at)
 
 
 def unescape(quoted: str) -> bytes:
