@@ -12,6 +12,11 @@ def pointer(address, kind):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
+def offset(p, count):  # type: ignore[no-untyped-def]
+    """The pointer `count` elements after `p`."""
+    raise NotImplementedError("compiled code only")
+
+
 def scalar(bits, kind):  # type: ignore[no-untyped-def]
     """The low bits of an integer read as a number of this kind (`"T"`, `"double"`)."""
     raise NotImplementedError("compiled code only")

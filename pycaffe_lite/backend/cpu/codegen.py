@@ -56,6 +56,11 @@ def _slot(builder: Any, args: Any) -> Any:
     return builder.gep(args[0], [args[1]], source_etype=I64)
 
 
+def _offset(builder: Any, args: Any, signature: Any) -> Any:
+    element = ir.IntType(signature.args[0].dtype.bitwidth)  # only its size matters
+    return builder.gep(args[0], [args[1]], source_etype=element)
+
+
 def _scalar(builder: Any, args: Any, signature: Any) -> Any:
     if signature.return_type == types.float64:
         return builder.bitcast(args[0], ir.DoubleType())
@@ -97,6 +102,7 @@ def _add(builder: Any, args: Any, signature: Any) -> Any:
 
 
 define(atoms.pointer, 2, lambda a, kind: _pointed(kind), lambda b, args, s: b.inttoptr(args[0], POINTER))
+define(atoms.offset, 2, lambda p, count: p, _offset)
 define(atoms.scalar, 2, lambda a, kind: _pointed(kind), _scalar)
 define(atoms.call, 5, lambda *a: types.void, _call)
 define(atoms.atomic_load, 2, lambda *a: types.int64, _load)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from ...kernel import Kernel
+from ...kernel import Kernel, current_launcher, recording
 from . import pool
 from .launcher import ROW
 from .native import entry_address
@@ -64,6 +66,21 @@ class Eager:
 
 
 EAGER = Eager()
+
+
+@contextmanager
+def one_run() -> Iterator[None]:
+    """Launches in this block run in one go even when nobody records, so that no other thread's come between.
+
+    Kernels that hand data to each other through a `workspace` need this: the workspace is shared.
+    """
+    if current_launcher() is not EAGER:
+        yield
+        return
+    program = Program()
+    with recording(program):
+        yield
+    program.run()
 
 
 def element_type(kernel: Kernel, args: tuple[Any, ...], default: np.dtype[Any]) -> np.dtype[Any]:
