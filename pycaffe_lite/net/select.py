@@ -7,15 +7,14 @@ from collections.abc import Callable
 
 from ..errors import ConfigError
 from ..proto import LayerParameter, NetParameter, NetState, NetStateRule
+from ..proto.schema import copy_without
 
 log = logging.getLogger("pycaffe_lite")
 
 
 def select(net: NetParameter, tell: Callable[[str], None] = log.info) -> NetParameter:
     """The net with only the layers that its `state` includes; `tell` gets a line for every rule not met."""
-    selected = NetParameter()
-    selected.CopyFrom(net)
-    del selected.layer[:]
+    selected = copy_without(net, "layer")
     selected.layer.extend(layer for layer in net.layer if _included(layer, net.state, tell))
     return selected
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn
 
 from ..errors import ConfigError, suggest
 from ..proto import LayerParameter, NetParameter
+from ..proto.schema import copy_without
 
 
 class _Top(NamedTuple):
@@ -23,9 +24,7 @@ class _Top(NamedTuple):
 def insert_splits(net: NetParameter) -> NetParameter:
     """The net with the Split layers it needs, every reader connected to its own copy."""
     sources, readers = _trace(net)
-    out = NetParameter()
-    out.CopyFrom(net)
-    del out.layer[:]
+    out = copy_without(net, "layer")
     next_copy: Counter[_Top] = Counter()
     for i, original in enumerate(net.layer):
         layer = out.layer.add()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+
+M = TypeVar("M", bound=Message)
 
 _INTEGERS = {
     FieldDescriptor.TYPE_INT32: ("int32", -(2**31), 2**31 - 1),
@@ -69,3 +71,12 @@ def assign(message: Message, name: str, value: Any) -> None:
         getattr(message, name).CopyFrom(value)
     else:
         setattr(message, name, value)
+
+
+def copy_without(message: M, name: str) -> M:
+    """A copy that leaves out one field."""
+    copy = type(message)()
+    for field, value in message.ListFields():
+        if field.name != name:
+            assign(copy, field.name, value)
+    return copy

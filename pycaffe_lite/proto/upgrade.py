@@ -24,7 +24,7 @@ _SOLVER_TYPES = {
 
 def read_net(path: str | os.PathLike[str], allow_unknown: bool = False) -> NetParameter:
     """The net in a file, prototxt or binary, upgraded."""
-    return upgrade_net(read(path, NetParameter, allow_unknown), os.fspath(path))
+    return _upgrade(read(path, NetParameter, allow_unknown), os.fspath(path))
 
 
 def read_solver(path: str | os.PathLike[str], allow_unknown: bool = False) -> SolverParameter:
@@ -38,31 +38,14 @@ def read_solver(path: str | os.PathLike[str], allow_unknown: bool = False) -> So
 
 
 def upgrade_net(net: NetParameter, source: str = "<net>") -> NetParameter:
-    """The net in today's form; it is itself left as it was."""
-    done = []
+    """The net in today's form; the one given is left as it was."""
     new = NetParameter()
     new.CopyFrom(net)
-    if any(layer.HasField("layer") for layer in new.layers):
-        new = v0.to_v1(new, source)
-        done.append("V0 layers")
-    if v1.move_transform(new):
-        done.append("transformation fields of data layers")
-    if new.layers:
-        new = v1.to_v2(new, source)
-        if "V0 layers" not in done:
-            done.append("V1 layers")
-    if new.input:
-        _upgrade_input(new, source)
-        done.append("input fields")
-    if _freeze_statistics(new):
-        done.append("parameters of BatchNorm layers")
-    if done:
-        log.info("%s: upgraded old-style %s", source, ", ".join(done))
-    return new
+    return _upgrade(new, source)
 
 
 def upgrade_solver(solver: SolverParameter, source: str = "<solver>") -> SolverParameter:
-    """The solver in today's form; it is itself left as it was."""
+    """The solver in today's form; the one given is left as it was."""
     new = SolverParameter()
     new.CopyFrom(solver)
     if not new.HasField("solver_type"):
@@ -78,6 +61,28 @@ def upgrade_solver(solver: SolverParameter, source: str = "<solver>") -> SolverP
     new.ClearField("solver_type")
     log.info("%s: upgraded old-style solver_type", source)
     return new
+
+
+def _upgrade(net: NetParameter, source: str) -> NetParameter:
+    """The net in today's form, made of the one given: no second copy of the weights of a caffemodel."""
+    done = []
+    if any(layer.HasField("layer") for layer in net.layers):
+        net = v0.to_v1(net, source)
+        done.append("V0 layers")
+    elif net.layers:
+        done.append("V1 layers")
+    if v1.move_transform(net):
+        done.append("transformation fields of data layers")
+    if net.layers:
+        net = v1.to_v2(net, source)
+    if net.input:
+        _upgrade_input(net, source)
+        done.append("input fields")
+    if _freeze_statistics(net):
+        done.append("parameters of BatchNorm layers")
+    if done:
+        log.info("%s: upgraded old-style %s", source, ", ".join(done))
+    return net
 
 
 def _upgrade_input(net: NetParameter, source: str) -> None:

@@ -6,7 +6,7 @@ import logging
 
 from ..errors import ConfigError, suggest
 from . import NetParameter, V1LayerParameter
-from .schema import assign
+from .schema import assign, copy_without
 
 log = logging.getLogger("pycaffe_lite")
 
@@ -73,9 +73,7 @@ _AS_BEFORE = ("name", "blobs", "blobs_lr", "weight_decay")
 
 def to_v1(net: NetParameter, source: str) -> NetParameter:
     """A V0 net with V1 layers; its padding layers become the pad of the layers they fed."""
-    new = NetParameter()
-    new.CopyFrom(net)
-    del new.layers[:]
+    new = copy_without(net, "layers")
     new.layers.extend(_layer(old, source) for old in _without_padding(net, source))
     return new
 

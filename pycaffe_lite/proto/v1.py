@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import ConfigError
 from . import LayerParameter, NetParameter, V1LayerParameter
-from .schema import assign
+from .schema import assign, copy_without
 
 # The later name of every layer type
 _TYPES = {
@@ -68,8 +68,10 @@ def move_transform(net: NetParameter) -> bool:
     moved = False
     for layer in net.layers:
         owner = _TRANSFORMED.get(V1LayerParameter.LayerType.Name(layer.type))
-        for field in _TRANSFORM if owner else ():
-            old = getattr(layer, owner)
+        if owner is None:
+            continue
+        old = getattr(layer, owner)
+        for field in _TRANSFORM:
             if old.HasField(field):
                 setattr(layer.transform_param, field, getattr(old, field))
                 old.ClearField(field)
@@ -84,9 +86,7 @@ def to_v2(net: NetParameter, source: str) -> NetParameter:
             f"{source}: the net has both 'layer' and 'layers' (first: {net.layer[0].name!r} and"
             f" {net.layers[0].name!r}), and Caffe would drop the former; write them all as 'layer'"
         )
-    new = NetParameter()
-    new.CopyFrom(net)
-    del new.layers[:]
+    new = copy_without(net, "layers")
     new.layer.extend(_layer(layer) for layer in net.layers)
     return new
 
