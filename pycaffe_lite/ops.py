@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .backend.cpu import gemm as cpu_gemm
+from .backend.cpu.convolution import Convolution
 from .kernel import expression, kernel
 
 
 def gemm(a: Any, b: Any, out: Any, m: int, n: int, k: int, trans_a: bool = False, trans_b: bool = False, accumulate: bool = False) -> None:
     """out (m x n) = op(a) (m x k) times op(b) (k x n), row-major; added to what is there with `accumulate`."""
-    from .backend.cpu import gemm as cpu_gemm
-
     cpu_gemm.gemm(trans_a, trans_b, m, n, k, a, m if trans_a else k, b, k if trans_b else n, out, n, accumulate)
+
+
+def convolution(*geometry: Any) -> Convolution:
+    """The convolutions of one geometry: batch, channels, size, outputs, kernel, stride, pad, dilation, group."""
+    return Convolution(*geometry)
 
 
 copy = expression("copy", "y", "x", "x")

@@ -74,6 +74,12 @@ CASES: dict[str, list[Case]] = {
         Case('type: "InnerProduct" inner_product_param { num_output: 1 bias_term: false axis: -1 }', reference=inner_product),
         Case('type: "InnerProduct" inner_product_param { num_output: 33 }', [(1, 1)], reference=inner_product),
     ],
+    "Convolution": [
+        Case('type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 }'),
+        Case('type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 pad: 1 stride: 2 group: 2 }', [(1, 4, 5, 6)] * 2, tops=2),
+        Case('type: "Convolution" convolution_param { num_output: 2 kernel_h: 1 kernel_w: 3 dilation: 2 pad: 2 bias_term: false }', [(2, 1, 4, 5)]),
+        Case('type: "Convolution" convolution_param { num_output: 1 kernel_size: 1 }', [(1, 1, 1, 1)]),
+    ],
     "Pooling": [
         Case('type: "Pooling" pooling_param { kernel_size: 2 stride: 2 }', [(2, 3, 5, 7)], reference=pooled),
         Case('type: "Pooling" pooling_param { kernel_size: 3 stride: 2 pad: 1 }', [(2, 1, 6, 9)], reference=pooled),
