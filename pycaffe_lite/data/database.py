@@ -84,8 +84,8 @@ def _check_source(source: str, backend: str) -> None:
     if not marker.exists():
         other = next((name for name in _MARKER if (path / _MARKER[name]).exists()), None)
         if other:
-            raise DataError(f"{source}: holds a {other} database, not {backend}; set backend: {other}")
-        raise DataError(f"{source}: not a {backend} database, it has no file {marker.name}")
+            raise DataError(f"{source}: this database is {other}, not {backend}; set backend: {other}")
+        raise DataError(f"{source}: no {backend} database, there is no file {marker.name} in it")
     if not os.access(marker, os.R_OK):
         raise DataError(f"{marker}: no permission to read this file")
 

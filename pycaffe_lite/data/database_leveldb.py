@@ -42,8 +42,9 @@ class LeveldbDatabase(Database):
         except DataError:
             self.close()
             raise
-        self._keys = sorted(key for key, version in self._newest.items() if version.value is not None)
-        self._values = [self._newest[key].value for key in self._keys]
+        live = {key: version.value for key, version in self._newest.items() if version.value is not None}
+        self._keys = sorted(live)
+        self._values = [live[key] for key in self._keys]
         self._block: tuple[Table, Handle] | None = None
         self._contents = b""
         del self._newest

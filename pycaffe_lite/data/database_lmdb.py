@@ -154,8 +154,12 @@ class DatabaseWriter:
 
     def close(self) -> None:
         """Write what is pending and move the database to its final place."""
-        self._commit()
-        self._env.sync(True)
+        try:
+            self._commit()
+            self._env.sync(True)
+        except BaseException:
+            self.abandon()
+            raise
         self._env.close()
         retired = self.target.with_name(f".{self.target.name}.old-{os.getpid()}")
         if self.target.exists():

@@ -39,7 +39,7 @@ def _pixels(datum: Datum, color: bool | None) -> np.ndarray:
     shape = (datum.channels, datum.height, datum.width)
     # As in Caffe, floats count only where there are no bytes.
     pixels = np.frombuffer(data, np.uint8) if data else np.array(datum.float_data, np.float32)
-    if pixels.size != shape[0] * shape[1] * shape[2] or pixels.size == 0:
+    if pixels.size != shape[0] * shape[1] * shape[2] or min(shape) <= 0:
         kind = "bytes" if data else "floats"
         raise DataError(f"holds {pixels.size} {kind}, but its shape (channels, height, width) is {shape}")
     return pixels.reshape(shape)

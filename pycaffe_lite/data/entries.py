@@ -11,7 +11,7 @@ from pycaffe_lite.data.database import Database
 from pycaffe_lite.data.datum import Sample, decode_datum, key_text
 from pycaffe_lite.errors import DataError
 
-_CACHE_LIMIT = 256 << 20  # bytes of pixels: CIFAR fits, ImageNet does not
+CACHE_LIMIT = 256 << 20  # bytes of pixels: CIFAR fits, ImageNet does not
 
 
 class Samples(NamedTuple):
@@ -25,14 +25,12 @@ class Samples(NamedTuple):
 class EntryReader:
     """Decodes the entries of a database on each visit, or only on the first if they fit in memory."""
 
-    def __init__(
-        self, database: Database, color: bool | None = None, cache_limit: int = _CACHE_LIMIT
-    ) -> None:
+    def __init__(self, database: Database, color: bool | None = None) -> None:
         self.database = database
         self.color = color
         self.first = self.read(0)
         size = self.first.pixels.nbytes * len(database)
-        cacheable = self.first.pixels.dtype == np.uint8 and size <= cache_limit
+        cacheable = self.first.pixels.dtype == np.uint8 and size <= CACHE_LIMIT
         self._cache = _Cache(len(database), self.first) if cacheable else None
 
     def read(self, index: int) -> Sample:
