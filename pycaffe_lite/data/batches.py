@@ -9,8 +9,8 @@ from typing import TypedDict
 import numpy as np
 
 from pycaffe_lite.data.database import open_database
-from pycaffe_lite.data.datum import key_text
-from pycaffe_lite.data.entries import EntryReader, Samples
+from pycaffe_lite.data.datum import Samples, key_text
+from pycaffe_lite.data.entries import EntryReader
 from pycaffe_lite.data.order import Purpose, SampleOrder, generator
 from pycaffe_lite.data.prefetch import Prefetcher
 from pycaffe_lite.data.transform import DataTransformer
@@ -60,9 +60,9 @@ class DatabaseBatches:
         self._reader = EntryReader(self._database, color)
         self._transformer = transformer
         first = self._reader.first
-        sample_shape = transformer.output_shape(*first.pixels.shape)
+        sample_shape = transformer.output_shape(*first.pixels[0].shape)
         self.batch_shape: tuple[int, int, int, int] = (self.batch_size, *sample_shape)
-        self.label_shape: tuple[int, ...] = (self.batch_size, *np.shape(first.label))
+        self.label_shape: tuple[int, ...] = (self.batch_size, *first.labels.shape[1:])
         self._start(secrets.randbits(63) if seed is None else seed, 0)
 
     def _start(self, seed: int, sample: int) -> None:

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
 
 from pycaffe_lite.data.database import Database
-from pycaffe_lite.data.datum import Sample, decode_datum, key_text
+from pycaffe_lite.data.datum import Sample, Samples, decode_alike, decode_datum, key_text
 from pycaffe_lite.errors import DataError
 
 CACHE_LIMIT = 256 << 20  # bytes of pixels: CIFAR fits, ImageNet does not
-
-
-class Samples(NamedTuple):
-    """Decoded entries: pixels in one array (N, C, H, W), or in a list if the images differ in shape."""
-
-    pixels: np.ndarray | Sequence[np.ndarray]
-    labels: np.ndarray
-    keys: list[bytes]
 
 
 class EntryReader:
@@ -28,17 +17,11 @@ class EntryReader:
     def __init__(self, database: Database, color: bool | None = None) -> None:
         self.database = database
         self.color = color
-        self.first = self.read(0)
-        size = self.first.pixels.nbytes * len(database)
-        cacheable = self.first.pixels.dtype == np.uint8 and size <= CACHE_LIMIT
+        self.first = self._decode_each([database.read(0)])
+        pixels = self.first.pixels[0]
+        self._shape = pixels.shape
+        cacheable = pixels.dtype == np.uint8 and pixels.nbytes * len(database) <= CACHE_LIMIT
         self._cache = _Cache(len(database), self.first) if cacheable else None
-
-    def read(self, index: int) -> Sample:
-        """Decode one entry."""
-        try:
-            return decode_datum(*self.database.read(index), color=self.color)
-        except DataError as error:
-            raise DataError(f"{self.database.source}: {error}") from error
 
     def fetch(self, indices: np.ndarray) -> Samples:
         """Decode several entries, in the order asked for."""
@@ -51,7 +34,15 @@ class EntryReader:
 
     def _decode(self, indices: np.ndarray) -> Samples:
         """Decode several entries from the database itself."""
-        samples = [self.read(index) for index in indices.tolist()]
+        entries = [self.database.read(index) for index in indices.tolist()]
+        return decode_alike(entries, self._shape) or self._decode_each(entries)
+
+    def _decode_each(self, entries: list[tuple[bytes, bytes]]) -> Samples:
+        """Decode entries of any kind one by one."""
+        try:
+            samples = [decode_datum(key, value, self.color) for key, value in entries]
+        except DataError as error:
+            raise DataError(f"{self.database.source}: {error}") from error
         images = [sample.pixels for sample in samples]
         keys = [sample.key for sample in samples]
         alike = len({(image.shape, image.dtype) for image in images}) == 1
@@ -75,9 +66,9 @@ class EntryReader:
 class _Cache:
     """The decoded entries seen so far; pages of memory are taken only as they are filled."""
 
-    def __init__(self, entries: int, like: Sample) -> None:
-        self._pixels = np.empty((entries, *like.pixels.shape), np.uint8)
-        self._labels = np.empty((entries, *np.shape(like.label)), np.float32)
+    def __init__(self, entries: int, like: Samples) -> None:
+        self._pixels = np.empty((entries, *like.pixels[0].shape), np.uint8)
+        self._labels = np.empty((entries, *like.labels.shape[1:]), np.float32)
         self._keys = [b""] * entries
         self._known = np.zeros(entries, bool)
 

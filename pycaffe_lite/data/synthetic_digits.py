@@ -15,7 +15,7 @@ from pycaffe_lite.data.digit_strokes import VARIANTS, Variant
 SIZE = 28  # of an image
 _BOX = 20.0  # the ink fits into a square of this side, as in MNIST
 _DOTS = 96  # points of the pen's path; neighbours are closer than the pen is wide
-_CHUNK = 2000  # digits drawn at once: about 60 MB of work space
+_CHUNK = 2000  # digits drawn at once, to keep the work space small
 
 
 class _Pen(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from datums import image_datum
 
-from pycaffe_lite.data.datum import decode_datum
+from pycaffe_lite.data.datum import decode_alike, decode_datum
 from pycaffe_lite.data.images import decode_image
 from pycaffe_lite.errors import DataError
 from pycaffe_lite.proto import Datum
@@ -56,6 +56,32 @@ def test_wrong_sizes(datum: Datum, message: str) -> None:
 def test_not_a_datum() -> None:
     with pytest.raises(DataError, match="entry 'k': not a Datum"):
         decode_datum(b"k", b"\xff\xff\xff\xff")
+
+
+def test_all_at_once_is_the_same_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+
+    def entries(*labels: int, **fields: object) -> list[tuple[bytes, bytes]]:
+        datums = [image_datum(rng.integers(0, 256, (3, 5, 11), np.uint8), label) for label in labels]
+        for name, value in fields.items():
+            setattr(datums[-1], name, value)
+        return [(b"%d" % n, datum.SerializeToString()) for n, datum in enumerate(datums)]
+
+    alike = entries(0, 5, 127)
+    samples = decode_alike(alike, (3, 5, 11))
+    assert samples is not None
+    for (key, value), pixels, label, same_key in zip(alike, *samples, strict=True):
+        np.testing.assert_array_equal(pixels, decode_datum(key, value).pixels)
+        assert (label, same_key) == (decode_datum(key, value).label, key)
+
+    assert decode_alike(alike, (5, 3, 11)) is None
+    assert decode_alike(entries(1, 128), (3, 5, 11)) is None
+    assert decode_alike(entries(1, -1), (3, 5, 11)) is None
+    assert decode_alike(entries(1, 2, encoded=True), (3, 5, 11)) is None
+    assert decode_alike(entries(1, 2, channels=5, height=3), (3, 5, 11)) is None
+    # The same number of bytes, but the last two are another field or part of a longer label.
+    for end in (b"\x38\x01", b"\x28\x80"):
+        assert decode_alike([(key, value[:-2] + end) for key, value in alike], (3, 5, 11)) is None
 
 
 class TestImages:
