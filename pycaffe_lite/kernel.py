@@ -151,6 +151,11 @@ def device_function(function: Callable[..., Any]) -> DeviceFunction:
 _LITERAL = re.compile(r"(?<![\w.])(\d+\.?\d*(?:[eE][+-]?\d+)?)(?![\w.])")
 
 
+def typed_literals(formula: str) -> str:
+    """The formula with its numbers as T(...), which both languages read as the element type."""
+    return _LITERAL.sub(r"T(\1)", formula)
+
+
 def expression(name: str, writes: str, reads: str, formula: str, constants: str = "") -> Kernel:
     """An elementwise kernel from one formula legal in Python and in CUDA C (`where(c, a, b)`, no `**`).
 
@@ -161,7 +166,7 @@ def expression(name: str, writes: str, reads: str, formula: str, constants: str 
     indexed = formula
     for array in arrays:
         indexed = re.sub(rf"\b{array}\b", f"{array}[i]", indexed)
-    in_python = _LITERAL.sub(r"T(\1)", indexed)
+    in_python = typed_literals(indexed)
     source = (
         f"def {name}(i, {', '.join([*arrays, *scalars, 'count', writes])}):\n    {writes}[i] = {in_python}\n"
     )

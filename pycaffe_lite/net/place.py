@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..device import Device
 from ..memory import Memory, aligned_size
@@ -46,14 +47,14 @@ def offsets(buffers: Sequence[Buffer], share: bool) -> tuple[list[int], int]:
     return result, max((high for _, high, _ in placed), default=0)
 
 
-def place(buffers: Sequence[Buffer], device: Device, share: bool = False) -> int:
-    """Give all buffers (of one dtype) their piece of a new arena; returns its size in bytes."""
+def place(buffers: Sequence[Buffer], device: Device, share: bool = False) -> Any:
+    """Give all buffers (of one dtype) their piece of a new arena; returns the arena, or None for no buffers."""
     buffers = [b for b in buffers if b.memory.count]
     if not buffers:
-        return 0
+        return None
     at, total = offsets(buffers, share)
     dtype = buffers[0].memory.dtype
     arena = device.zeros(total, dtype)
     for buffer, start in zip(buffers, at):
         buffer.memory.place(device, arena[start : start + buffer.memory.count])
-    return total * dtype.itemsize
+    return arena

@@ -124,16 +124,15 @@ def allocate(graph: Graph, device: Device, share: bool = False, keep: frozenset[
     (then only the blobs named in `keep`, and the outputs, can be read after a run).
     """
     owned = [entry.blob for entry in graph.learnable]
-    sizes = {
-        "parameters": place([Buffer(b.data_memory, 0, 0) for b in owned], device),
-        "parameter gradients": place([Buffer(b.diff_memory, 0, 0) for b in owned], device),
-    }
+    graph.flat_data = place([Buffer(b.data_memory, 0, 0) for b in owned], device)
+    graph.flat_diff = place([Buffer(b.diff_memory, 0, 0) for b in owned], device)
     for node in graph.nodes:  # parameters shared by name
         share_owned(node, graph)
     lives = lifetimes(graph, keep | set(graph.outputs) if share else set(graph.blobs))
-    sizes["activations"] = place(lives, device, share)
-    sizes["scratch"] = sum(make_scratch(node, graph, device) for node in graph.nodes)
-    return sizes
+    activations = place(lives, device, share)
+    scratch = sum(make_scratch(node, graph, device) for node in graph.nodes)
+    arenas = {"parameters": graph.flat_data, "parameter gradients": graph.flat_diff, "activations": activations}
+    return {kind: 0 if arena is None else arena.nbytes for kind, arena in arenas.items()} | {"scratch": scratch}
 
 
 def share_owned(node: Node, graph: Graph) -> None:

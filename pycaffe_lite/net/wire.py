@@ -55,6 +55,8 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     blobs: dict[str, Blob] = field(default_factory=dict)
     learnable: list[Learnable] = field(default_factory=list)
+    flat_data: Any = None  # all owned parameters, one behind the other, each from a cache line on
+    flat_diff: Any = None
     fillers: list[tuple[Layer, Blob, Any]] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)

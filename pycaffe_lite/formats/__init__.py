@@ -1,0 +1,1 @@
+"""The files Caffe reads and writes, one module a format."""

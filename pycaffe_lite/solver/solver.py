@@ -1,0 +1,272 @@
+"""Solver: forward, backward, update, with tests, snapshots and reports at their intervals."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import random
+from ..errors import CaffeError, ConfigError
+from ..net.net import Net
+from ..proto import upgrade
+from . import policy, rules, snapshot
+from .nets import NetMaker, find_file
+from .report import Output, Report, Reports
+from .update import Update
+
+NONE, STOP, SNAPSHOT = "none", "stop", "snapshot"
+
+
+class TrainingError(CaffeError, ArithmeticError):
+    """The loss is no longer a number; the text says where that began."""
+
+
+class Solver:
+    """Trains the net of a solver.prototxt (or SolverParameter). Raises ConfigError for a wrong one.
+
+    `action` is asked once an iteration what to do: "none", "stop" or "snapshot" (the command line
+    answers with what Ctrl-C asked for).
+    """
+
+    type = "SGD"
+
+    def __init__(
+        self,
+        solver: str | os.PathLike[str] | Any,
+        *,
+        allow_unknown: bool = False,
+        reports: list[Report] | None = None,
+        **net_options: Any,
+    ):
+        self.source, folder = "<message>", ""
+        if isinstance(solver, (str, os.PathLike)):
+            self.source = os.fspath(solver)
+            folder = os.path.dirname(os.path.abspath(self.source))
+            solver = upgrade.read_solver(solver, allow_unknown=allow_unknown)
+        else:
+            solver = upgrade.upgrade_solver(solver)
+        self.param: Any = solver
+        self.report = Reports(reports or [])
+        self.action: Callable[[], str] = lambda: NONE
+        self.iter, self._losses, self._smoothed = 0, [], 0.0  # type: ignore[var-annotated]
+        self._callbacks: list[tuple[Callable[[], None], Callable[[], None]]] = []
+        try:
+            self.check()
+            if solver.random_seed >= 0:
+                random.set_random_seed(solver.random_seed)
+            maker = NetMaker(solver, folder, allow_unknown, **net_options)
+            self.net: Net = maker.train()
+            self.test_nets: list[Net] = maker.tests(self.net)
+            self.update = Update(self.net, solver)
+        except ConfigError as error:
+            text = str(error)
+            known = self.source == "<message>" or ": layer " in text or text.startswith((self.source, "layer "))
+            raise type(error)(text if known else f"{self.source}: {text}") from error
+        for weights in solver.weights:
+            for path in weights.split(","):
+                self.copy_from(find_file(path.strip(), folder))
+
+    def check(self) -> None:
+        """Refuse fields that cannot be trained with."""
+        p = self.param
+        policy.check(p)
+        rules.find(p.type)
+        if p.iter_size < 1:
+            raise ConfigError(f"iter_size: must be at least 1, got {p.iter_size}")
+        if p.average_loss < 1:
+            raise ConfigError(f"average_loss: must be at least 1, got {p.average_loss}")
+        for name in ("display", "test_interval", "snapshot", "max_iter"):
+            if getattr(p, name) < 0:
+                raise ConfigError(f"{name}: must not be negative, got {getattr(p, name)}")
+        if p.snapshot and not p.snapshot_prefix:
+            raise ConfigError("snapshot_prefix: must be given where snapshot is")
+
+    # pycaffe's names ---------------------------------------------------------------------------------------
+
+    @property
+    def lr(self) -> float:
+        """The rate of the next iteration."""
+        return policy.learning_rate(self.param, self.iter)
+
+    def copy_from(self, path: str) -> None:
+        """Start from the weights of a .caffemodel; layers are matched by name."""
+        self.net.copy_from(path)
+
+    def add_callback(self, on_start: Callable[[], None], on_gradients_ready: Callable[[], None]) -> None:
+        """Call the first before every iteration's forward, the second before every update."""
+        self._callbacks.append((on_start, on_gradients_ready))
+
+    def apply_update(self) -> None:
+        """Update the parameters from the gradients they have."""
+        self.update.apply(self.lr, self.iter)
+
+    def solve(self, resume_file: str | None = None) -> None:
+        """Train to max_iter, from a .solverstate if one is given."""
+        self.report.solving(self.net.name, self.param.lr_policy)
+        if resume_file:
+            self.report.restoring(resume_file)
+            self.restore(resume_file)
+        stopped = self._steps(max(0, self.param.max_iter - self.iter))
+        p = self.param
+        if p.snapshot_after_train and p.snapshot_prefix and not (p.snapshot and self.iter % p.snapshot == 0):
+            self.snapshot()
+        if not stopped:
+            if p.display and self.iter % p.display == 0:
+                loss = self.net.run_forward()
+                self.report.display(self.iter, self._smooth(loss, self._start), None, 0, p.display)
+            if p.test_interval and self.iter % p.test_interval == 0:
+                self.test_all()
+        self.report.done(stopped)
+
+    def step(self, iterations: int) -> float:
+        """Train for so many iterations; returns the (averaged) loss of the last one."""
+        self._steps(iterations)
+        return self._smoothed
+
+    # The loop ----------------------------------------------------------------------------------------------
+
+    def _steps(self, iterations: int) -> bool:
+        """The training loop; whether it was asked to stop."""
+        p, stop = self.param, self.iter + iterations
+        self._losses, self._smoothed, self._start = [], 0.0, self.iter
+        self._clock, self._displayed = time.perf_counter(), self.iter
+        while self.iter < stop:
+            if p.test_interval and self.iter % p.test_interval == 0 and (self.iter or p.test_initialization):
+                if self.test_all() == STOP:
+                    return True
+            self.iterate()
+            self.iter += 1
+            action = self.action()
+            if action == SNAPSHOT or (p.snapshot and self.iter % p.snapshot == 0):
+                self.snapshot()
+            if action == STOP:
+                return True
+        return False
+
+    def iterate(self) -> None:
+        """One iteration: gradients of iter_size batches, then the update."""
+        p = self.param
+        self.update.clear()
+        for on_start, _ in self._callbacks:
+            on_start()
+        loss = 0.0
+        for _ in range(p.iter_size):
+            loss += self.net.run_forward()
+            self.net.run_backward()
+        loss /= p.iter_size
+        if not math.isfinite(loss):
+            raise TrainingError(self.explain_loss(loss))
+        rate, smoothed = self.lr, self._smooth(loss, self._start)
+        self.report.iteration(self.iter, loss, rate)
+        if p.display and self.iter % p.display == 0:
+            self._display(smoothed, rate)
+        for _, on_gradients_ready in self._callbacks:
+            on_gradients_ready()
+        self.update.apply(rate, self.iter)
+
+    def _smooth(self, loss: float, start: int) -> float:
+        """Mean of the last average_loss losses, updated as Caffe does."""
+        window = self.param.average_loss
+        if len(self._losses) < window:
+            self._losses.append(loss)
+            size = len(self._losses)
+            self._smoothed = (self._smoothed * (size - 1) + loss) / size
+        else:
+            place = (self.iter - start) % window
+            self._smoothed += (loss - self._losses[place]) / window
+            self._losses[place] = loss
+        return self._smoothed
+
+    def _display(self, smoothed: float, rate: float) -> None:
+        seconds = time.perf_counter() - self._clock
+        speed = (self.iter - self._displayed) / (seconds or 1)
+        self.report.display(self.iter, smoothed, speed, seconds, self.param.display)
+        self._clock, self._displayed = time.perf_counter(), self.iter
+        for output in outputs(self.net, [self.net.blobs[n].data for n in self.net.outputs]):
+            self.report.train_output(output)
+        self.report.learning_rate(self.iter, rate)
+
+    def explain_loss(self, loss: float) -> str:
+        """Where a loss that is no number came from, and what to try."""
+        where = self.net.first_bad_blob() or "the loss itself"
+        return (
+            f"iteration {self.iter}: the loss is {loss}; the first value that is not finite is in {where}. "
+            f"lr is {self.lr:g}: try a smaller base_lr, warm-up, clip_gradients, or check the input's scale and labels"
+        )
+
+    # Testing -----------------------------------------------------------------------------------------------
+
+    def test_all(self) -> str:
+        """Test every test net; "stop" if that was asked for meanwhile."""
+        action = NONE
+        for number in range(len(self.test_nets)):
+            if action != STOP:
+                action = self.test(number)
+        return action
+
+    def test(self, number: int) -> str:
+        """Average the outputs of a test net over test_iter batches and report them."""
+        net, batches = self.test_nets[number], self.param.test_iter[number]
+        self.report.testing(self.iter, number)
+        totals, loss = None, 0.0
+        for done in range(batches):
+            action = self.action()
+            if action == SNAPSHOT:
+                self.snapshot()
+            if action == STOP:
+                self.report.test_interrupted()
+                return STOP
+            loss += net.run_forward()
+            values = [net.blobs[name].data.astype(np.float64) for name in net.outputs]
+            totals = values if totals is None else [a + b for a, b in zip(totals, values)]
+            self.report.test_progress(done + 1, batches)
+        if self.param.test_compute_loss:
+            self.report.test_loss(loss / batches)
+        for output in outputs(net, [t / batches for t in totals or []]):
+            self.report.test_output(self.iter, number, output)
+        return NONE
+
+    # Snapshots ---------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> str:
+        """Write model and solver state; returns the path of the state."""
+        return snapshot.write(self)
+
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a .solverstate; WeightsError if it is not one, or not of this net and solver."""
+        snapshot.restore(self, path)
+
+    def __repr__(self) -> str:
+        return f"<{self.param.type} solver of {self.net.name!r} at iteration {self.iter} of {self.param.max_iter}>"
+
+
+def outputs(net: Net, values: list[np.ndarray]) -> list[Output]:
+    """Every number of the net's outputs, with its loss weight."""
+    found: list[Output] = []
+    for name, array in zip(net.outputs, values):
+        weight = net.blob_loss_weights[name]
+        found += [Output(len(found) + i, name, float(v), weight) for i, v in enumerate(array.reshape(-1))]
+    return found
+
+
+def get_solver(path: str | os.PathLike[str], **options: Any) -> Solver:
+    """The solver of a solver.prototxt, of the type that it names."""
+    param = upgrade.read_solver(path, allow_unknown=options.get("allow_unknown", False))
+    name, _ = rules.find(param.type)
+    return TYPES[name](path, **options)
+
+
+def _solver_class(name: str) -> type[Solver]:
+    def __init__(self: Solver, solver: Any, **options: Any) -> None:
+        Solver.__init__(self, solver, **options)
+
+    doc = f"The {name} solver ({rules.RULES[name].source}): {'; '.join(rules.RULES[name].statements)}."
+    return type(f"{name}Solver", (Solver,), {"type": name, "__doc__": doc, "__module__": __name__})
+
+
+TYPES: dict[str, type[Solver]] = {name: _solver_class(name) for name in rules.RULES}

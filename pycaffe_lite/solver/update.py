@@ -1,0 +1,127 @@
+"""The update of all parameters as a program over one flat buffer: norm, clip, regularise, rule, apply."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..errors import ConfigError
+from ..kernel import kernel, recording
+from ..net.net import Net
+from ..ops import BLOCK
+from . import rules
+
+
+@kernel("x: T*, count: int -> partial: double*", over=ops.BLOCKS, work=ops.BLOCK_WORK)
+def square_sum(i, x, count, partial):  # type: ignore[no-untyped-def]
+    """partial[i] = the sum of squares of block i."""
+    total = 0.0
+    for j in range(i * BLOCK, min(count, (i + 1) * BLOCK)):
+        total += x[j] * x[j]
+    partial[i] = total
+
+
+square_sum.cuda("""
+    double total = 0;
+    for (int j = i * BLOCK; j < min(count, (i + 1) * BLOCK); ++j) total += (double)x[j] * x[j];
+    partial[i] = total;
+""")
+
+
+@kernel("partial: double*, blocks: int, limit: double, share: double -> numbers: T*", over="1", work="blocks")
+def set_scale(i, partial, blocks, limit, share, numbers):  # type: ignore[no-untyped-def]
+    """numbers[1], the factor on gradients: share, times limit / norm where the norm is above the limit."""
+    total = 0.0
+    for block in range(blocks):
+        total += partial[block]
+    norm = math.sqrt(total)
+    numbers[1] = share * limit / norm if norm > limit else share
+
+
+set_scale.cuda("""
+    double total = 0;
+    for (int b = 0; b < blocks; ++b) total += partial[b];
+    double norm = sqrt(total);
+    numbers[1] = norm > limit ? share * limit / norm : share;
+""")
+
+
+class Update:
+    """History of all parameters, and the program that updates them. Arrays live on the net's device."""
+
+    def __init__(self, net: Net, param: Any):
+        self.net, self.param = net, param
+        self.name, self.rule = rules.find(param.type)
+        self.entries = net.graph.learnable
+        self._data, self._diff = net.graph.flat_data, net.graph.flat_diff
+        self.dtype = np.dtype(net.graph.dtype)
+        self.line = 64 // self.dtype.itemsize
+        self.count = 0 if self._data is None else self._data.size
+        self.numbers = net.device.zeros(len(rules.NUMBERS), self.dtype)
+        self._histories = [net.device.zeros(self.count, self.dtype) for _ in range(self.rule.histories)]
+        self._clear, self._apply = net.device.program(self.dtype), net.device.program(self.dtype)
+        if self.count:
+            self._record()
+
+    def _record(self) -> None:
+        owner, rates, decays = self._tables()
+        with recording(self._clear):
+            ops.fill(0, self.count, self._diff)
+        with recording(self._apply):
+            if self.param.clip_gradients >= 0:
+                partial = self.net.device.zeros(ops.blocks(self.count), np.float64)
+                square_sum(self._diff, self.count, partial)
+                share = 1 / self.param.iter_size
+                set_scale(partial, partial.size, self.param.clip_gradients, share, self.numbers)
+            run = rules.update_kernel(self.name, self.regularization())
+            run(
+                owner, rates, decays, self.numbers, self.line, self.count // self.line,
+                self._data, self._diff, *self._histories,
+            )  # fmt: skip
+
+    def regularization(self) -> str:
+        """L1 or L2; ConfigError for anything else."""
+        if self.param.regularization_type not in rules.PENALTIES:
+            raise ConfigError(f"regularization_type: must be L1 or L2, got {self.param.regularization_type!r}")
+        return self.param.regularization_type
+
+    def _tables(self) -> tuple[Any, Any, Any]:
+        """Which parameter each line belongs to, and the multipliers of each parameter."""
+        owner = np.repeat(
+            np.arange(len(self.entries), dtype=np.int32),
+            [-(-e.blob.count // self.line) for e in self.entries],
+        )
+        upload = self.net.device.upload
+        rates = np.array([e.lr_mult for e in self.entries], self.dtype)
+        decays = np.array([e.decay_mult for e in self.entries], self.dtype)
+        return upload(owner), upload(rates), upload(decays)
+
+    def clear(self) -> None:
+        """Set all gradients to zero."""
+        self._clear.run()
+
+    def apply(self, rate: float, iteration: int) -> None:
+        """Take the step of this iteration with this rate."""
+        self._host_numbers(rate, iteration)
+        self._apply.run()
+
+    def _host_numbers(self, rate: float, iteration: int) -> None:
+        p, t = self.param, iteration + 1
+        correction = 1.0
+        if self.name == "Adam":
+            correction = math.sqrt(1 - p.momentum2**t) / (1 - p.momentum**t)
+        values = (rate, 1 / p.iter_size, p.weight_decay, p.momentum, p.momentum2, p.rms_decay, p.delta, correction)
+        self.net.device.copy_in(self.numbers, np.array(values, self.dtype))
+
+    def histories(self) -> list[np.ndarray]:
+        """The history blobs in Caffe's order: one for each parameter, then the second ones."""
+        found, start = [], 0
+        for flat in self._histories:
+            start = 0
+            for entry in self.entries:
+                found.append(flat[start : start + entry.blob.count].reshape(entry.blob.shape))
+                start += -(-entry.blob.count // self.line) * self.line
+        return found
