@@ -30,14 +30,17 @@ def target_machine() -> Any:
     )
 
 
-def define(stub: Any, arity: int, result: Any, emit: Any) -> None:
-    """Give numba a stub: `result(*types)` is its type, `emit(builder, args, signature)` its code."""
+def define(stub: Any, arity: int, result: Any, emit: Any, arguments: Any = None) -> None:
+    """Give numba a stub: `result(*types)` is its type, `emit(builder, args, signature)` its code.
+
+    Where `arguments` lists types, numba converts what is given to them.
+    """
 
     class Template(AbstractTemplate):
         key = stub
 
         def generic(self, args, kws):  # type: ignore[no-untyped-def]
-            return signature(result(*args), *args) if len(args) == arity and not kws else None
+            return signature(result(*args), *(arguments or args)) if len(args) == arity and not kws else None
 
     infer_global(stub, types.Function(Template))
 

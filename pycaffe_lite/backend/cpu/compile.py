@@ -15,13 +15,16 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu_options import FastMathOptions
 
 from ...kernel import DeviceFunction
-from . import atoms, codegen
+from . import atoms, codegen, tile_codegen, vector_codegen
+
+# Whose import gives numba the code of the names that kernels may use.
+_STUBS = (codegen, vector_codegen, tile_codegen)
 
 _POINTERS = {"int*": types.int32, "long*": types.int64, "byte*": types.uint8, "double*": types.float64}
-_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+_FAST_MATH = {"contract", "nsz"}  # and, in kernels that say `any_order`, "reassoc"
 
 
-def _specialise(function: FunctionType, element: Any, made: dict[int, Any]) -> Any:
+def _specialise(function: FunctionType, element: Any, fast_math: set[str], made: dict[int, Any]) -> Any:
     """The function compiled for numba with `T` the element type, and all helpers it names likewise."""
     if id(function) in made:
         return made[id(function)]
@@ -30,11 +33,11 @@ def _specialise(function: FunctionType, element: Any, made: dict[int, Any]) -> A
     space.update(where=_where)
     for name in function.__code__.co_names:
         if isinstance(space.get(name), DeviceFunction):
-            space[name] = _specialise(space[name].function, element, made)
+            space[name] = _specialise(space[name].function, element, fast_math, made)
     copy = FunctionType(
         function.__code__, space, function.__name__, function.__defaults__, function.__closure__
     )
-    made[id(function)] = numba.njit(copy, **_OPTIONS)
+    made[id(function)] = numba.njit(copy, nogil=True, error_model="numpy", fastmath=fast_math)
     return made[id(function)]
 
 
@@ -48,7 +51,7 @@ def _object_code(function: FunctionType, arguments: tuple[Any, ...], key: str) -
     flags = Flags()
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.release_gil = True
     flags.error_model, flags.nrt = "numpy", False
-    flags.fastmath = FastMathOptions(_OPTIONS["fastmath"])
+    flags.fastmath = FastMathOptions(_FAST_MATH)
     target = registry.cpu_target
     with warnings.catch_warnings(), global_compiler_lock:
         warnings.simplefilter("ignore", numba.core.errors.NumbaWarning)
@@ -74,11 +77,11 @@ def _renamed(library: Any, old: str, new: str) -> tuple[str, bytes]:
 
 
 def kernel_entry(
-    function: FunctionType, kinds: tuple[tuple[str, str], ...], dtype: str, key: str
+    function: FunctionType, kinds: tuple[tuple[str, str], ...], dtype: str, any_order: bool, key: str
 ) -> tuple[str, bytes]:
     """The loop over `[start, stop)` around a kernel, its arguments unpacked from a vector of int64."""
     element = getattr(types, dtype)
-    body = _specialise(function, element, {})
+    body = _specialise(function, element, _FAST_MATH | ({"reassoc"} if any_order else set()), {})
     lines, names, at = ["def entry(start, stop, thread, args):"], [], 0
     for name, kind in kinds:
         names.append(f"a_{name}")
@@ -110,5 +113,5 @@ def _numba_kind(kind: str, element: Any) -> Any:
 def plain_function(function: FunctionType, signature: str, key: str) -> tuple[str, bytes]:
     """A function whose arguments are `long*` or `int`, as it is."""
     kinds = {"int": types.int64, "long*": types.CPointer(types.int64)}
-    whole = _specialise(function, types.float32, {}).py_func
+    whole = _specialise(function, types.float32, _FAST_MATH, {}).py_func
     return _object_code(whole, tuple(kinds[k.strip()] for k in signature.split(",")), key)

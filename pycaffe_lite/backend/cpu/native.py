@@ -96,7 +96,8 @@ def _names(code: CodeType) -> tuple[str, ...]:
 def _base_digest() -> bytes:
     """What every key depends on: Python's and numba's version, the processor, and the compiler's own files."""
     here = Path(__file__).parent
-    own = [_file_digest(str(here / name)) for name in ("compile.py", "codegen.py", "atoms.py")]
+    names = ("compile.py", "codegen.py", "atoms.py", "vector_codegen.py", "tile.py", "tile_codegen.py")
+    own = [_file_digest(str(here / name)) for name in names]
     versions = [importlib.metadata.version(p) for p in ("numba", "llvmlite")]
     return repr((sys.version_info[:2], versions, processor(), own)).encode()
 
@@ -178,7 +179,8 @@ def _native(function: FunctionType, label: str, compiler: str, *how: Any) -> int
 def entry_address(kernel: Kernel, dtype: np.dtype[Any]) -> int:
     """Native entry `(start, stop, thread, args)` of a kernel for one element type."""
     kinds = tuple((p.name, p.kind) for p in kernel.parameters)
-    return _native(kernel.function, f"{kernel.name}-{dtype.name}", "kernel_entry", kinds, dtype.name)
+    label = f"{kernel.name}-{dtype.name}"
+    return _native(kernel.function, label, "kernel_entry", kinds, dtype.name, kernel.any_order)
 
 
 def function_address(function: FunctionType, signature: str) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError
-from . import launcher
+from . import launcher, workspace
 from .native import function_address
 
 PATIENCE = 20_000  # polls, most of them yields: a few milliseconds, then a worker sleeps
@@ -22,6 +22,7 @@ class Pool:
 
     def __init__(self, count: int):
         self.count = count
+        workspace.provide_scratch(count)
         # One block for all programs; 64-byte aligned so that its places are cache lines.
         raw = np.zeros(launcher.CONTROL + 8, np.int64)
         self._control = raw[(-raw.ctypes.data % 64) // 8 :][: launcher.CONTROL]

@@ -1,0 +1,229 @@
+"""Code for `tile.multiply_tile`: inline assembly for AVX-512 and AVX2, LLVM vectors for the rest.
+
+Both come in one form per number of rows, so that no tile computes rows which nobody wants.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from . import tile, vector_codegen
+from .codegen import I32, I64
+from .tile import ROWS, VECTORS
+from .vector import AVX512, LANES
+from .vector_codegen import FLOAT, FLOAT_POINTER, VECTOR, ZERO, at, fixed
+
+BYTES = 4 * LANES
+REGISTERS = 32 if AVX512 else 16
+NAME = "zmm" if AVX512 else "ymm"
+BASES = (0, 3, 5, 10)
+"""Rows of A whose address is in a register; the others lie 1, 2, 4 or 8 row strides behind one of them."""
+
+
+def _vector(number: int) -> str:
+    return f"%{NAME}{number}"
+
+
+class Assembly:
+    """The tile with `rows` rows, as text in AT&T order (sources first, destination last).
+
+    Operands, all 64 bits: $0 a, $1 start, $2 start_row, $3 b, $4 c, $5 k, $6 scratch (changed), then
+    $7 a_row, $8 a_step, $9 b_step, $10 c_row, $11 the bits of floor. Strides count bytes.
+    """
+
+    CHANGED = ("a", "start", "start_row", "b", "c", "k", "scratch")
+    KEPT = ("a_row", "a_step", "b_step", "c_row", "floor")
+
+    def __init__(self, rows: int):
+        self.rows = rows
+        self.accumulators = rows * VECTORS
+        self.free = list(range(self.accumulators + VECTORS, REGISTERS))  # for broadcast numbers of A
+        operands = enumerate((*self.CHANGED, *self.KEPT))
+        # The changed operands are both results ($0..) and, tied to them, the first inputs.
+        at = {name: f"${i if i < len(self.CHANGED) else i + len(self.CHANGED)}" for i, name in operands}
+        self.operand = at
+        # Once the accumulators are set, the registers of `start` hold addresses of rows of A.
+        self.base = dict(zip(BASES, (at["a"], at["start"], at["start_row"], at["scratch"])))
+        self.used = [base for base in BASES if base < rows]
+
+    def accumulator(self, row: int, part: int) -> str:
+        return _vector(row * VECTORS + part)
+
+    def of_b(self, part: int) -> str:
+        return _vector(self.accumulators + part)
+
+    def text(self) -> str:
+        lines = [*self.begin(), *self.addresses(), ".p2align 5", "1:", *self.step()]
+        return "\n".join([*lines, f"decq {self.operand['k']}", "jnz 1b", *self.finish()])
+
+    def begin(self) -> list[str]:
+        """Accumulators: zero, or what `start` points at."""
+        start, row = self.operand["start"], self.operand["start_row"]
+        lines = [f"testq {start}, {start}", "jnz 2f"]
+        for number in range(self.accumulators):
+            low = f"%xmm{number}" if number < 16 else _vector(number)
+            lines.append(f"{'vxorps' if number < 16 else 'vpxord'} {low}, {low}, {low}")
+        lines += ["jmp 3f", "2:"]
+        for i in range(self.rows):
+            lines += [f"vmovups {j * BYTES}({start}), {self.accumulator(i, j)}" for j in range(VECTORS)]
+            lines.append(f"addq {row}, {start}")
+        return [*lines, "3:"]
+
+    def addresses(self) -> list[str]:
+        """Addresses of the rows in BASES, each from the one before it."""
+        row, lines = self.operand["a_row"], []
+        for before, base in zip(self.used, self.used[1:]):
+            steps = {3: (f"({{0}}, {row}, 2)", 1), 2: (f"({{0}}, {row}, 2)", 0), 5: (f"({{0}}, {row}, 4)", 1)}
+            form, once_more = steps[base - before]
+            lines.append(f"leaq {form.format(self.base[before])}, {self.base[base]}")
+            lines += [f"addq {row}, {self.base[base]}"] * once_more
+        return lines
+
+    def row_address(self, i: int) -> str:
+        for base in self.used:
+            if i == base:
+                return f"({self.base[base]})"
+            if i - base in (1, 2, 4, 8):
+                return f"({self.base[base]}, {self.operand['a_row']}, {i - base})"
+        raise AssertionError(f"row {i} cannot be reached from {BASES}")
+
+    def step(self) -> list[str]:
+        """One p: VECTORS vectors of B, and each row's number of A times them."""
+        b = self.operand["b"]
+        lines = [f"vmovups {j * BYTES}({b}), {self.of_b(j)}" for j in range(VECTORS)]
+        lines.append(f"addq {self.operand['b_step']}, {b}")
+        for i in range(self.rows):
+            number = _vector(self.free[i % len(self.free)])
+            lines.append(f"vbroadcastss {self.row_address(i)}, {number}")
+            lines += [
+                f"vfmadd231ps {self.of_b(j)}, {number}, {self.accumulator(i, j)}" for j in range(VECTORS)
+            ]
+        return lines + [f"addq {self.operand['a_step']}, {self.base[base]}" for base in self.used]
+
+    def finish(self) -> list[str]:
+        """Store the larger of accumulator and floor; with operands in this order, vmaxps keeps a NaN."""
+        number = self.accumulators
+        floor, c = _vector(number), self.operand["c"]
+        lines = [f"vmovq {self.operand['floor']}, %xmm{number}", f"vbroadcastss %xmm{number}, {floor}"]
+        for i in range(self.rows):
+            for j in range(VECTORS):
+                register = self.accumulator(i, j)
+                lines += [f"vmaxps {register}, {floor}, {register}", f"vmovups {register}, {j * BYTES}({c})"]
+            lines.append(f"addq {self.operand['c_row']}, {c}")
+        return [*lines, "vzeroupper"]
+
+    def call(self, builder: Any, operands: dict[str, Any]) -> None:
+        results = len(self.CHANGED)
+        constraints = [
+            *["=&r"] * results,
+            *map(str, range(results)),
+            *["r"] * len(self.KEPT),
+            *[f"~{{xmm{i}}}" for i in range(REGISTERS)],
+            "~{memory}", "~{cc}", "~{dirflag}", "~{fpsr}", "~{flags}",
+        ]  # fmt: skip
+        names = (*self.CHANGED, *self.KEPT)
+        kind = ir.FunctionType(ir.LiteralStructType([I64] * results), [I64] * len(names))
+        code = ir.InlineAsm(kind, self.text(), ",".join(constraints), side_effect=True)
+        builder.call(code, [operands[name] for name in names])
+
+
+def _assembly(builder: Any, operands: dict[str, Any], rows: int) -> None:
+    values = {}
+    for name, value in operands.items():
+        if name in ("a", "b", "start", "c"):
+            value = builder.ptrtoint(value, I64)
+        elif name == "floor":
+            value = builder.zext(builder.bitcast(value, I32), I64)
+        elif name != "k":
+            value = builder.shl(value, ir.Constant(I64, 2))
+        values[name] = value
+    Assembly(rows).call(builder, {**values, "scratch": ir.Constant(I64, 0)})
+
+
+def _portable(builder: Any, of: dict[str, Any], rows: int) -> None:
+    """The same tile as LLVM vectors."""
+    function, tiles = builder.function, [(i, j) for i in range(rows) for j in range(VECTORS)]
+
+    def place(pointer: Any, stride: Any, i: int, j: int) -> Any:
+        return at(builder, at(builder, pointer, builder.mul(stride, ir.Constant(I64, i))), j * LANES)
+
+    loop, after = (function.append_basic_block(f"tile.{name}") for name in ("loop", "after"))
+    null = builder.icmp_unsigned("==", builder.ptrtoint(of["start"], I64), ir.Constant(I64, 0))
+    begin = _started(builder, of, null, tiles, place)
+    before = builder.block
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    p, sums = builder.phi(I64), [builder.phi(VECTOR) for _ in tiles]
+    row = at(builder, of["b"], builder.mul(p, of["b_step"]))
+    parts = [vector_codegen.emit_load(builder, at(builder, row, j * LANES)) for j in range(VECTORS)]
+    column = at(builder, of["a"], builder.mul(p, of["a_step"]))
+    numbers = [
+        vector_codegen.emit_splat(builder, builder.load(place(column, of["a_row"], i, 0), typ=FLOAT))
+        for i in range(rows)
+    ]
+    following = [
+        vector_codegen.emit_multiply_add(builder, numbers[i], parts[j], old)
+        for (i, j), old in zip(tiles, sums)
+    ]
+    step = builder.add(p, ir.Constant(I64, 1))
+    for phi, first, then in zip([p, *sums], [ir.Constant(I64, 0), *begin], [step, *following]):
+        phi.add_incoming(first, before)
+        phi.add_incoming(then, loop)
+    builder.cbranch(builder.icmp_signed("<", step, of["k"]), loop, after)
+    builder.position_at_end(after)
+    floor = vector_codegen.emit_splat(builder, of["floor"])
+    for (i, j), value in zip(tiles, following):
+        bounded = vector_codegen.emit_at_least(builder, value, floor)
+        vector_codegen.emit_store(builder, place(of["c"], of["c_row"], i, j), bounded)
+
+
+def _started(
+    builder: Any, of: dict[str, Any], null: Any, tiles: list[tuple[int, int]], place: Any
+) -> list[Any]:
+    """What the sums begin with."""
+    function, before = builder.function, builder.block
+    there, ready = (function.append_basic_block(f"tile.{name}") for name in ("start", "ready"))
+    builder.cbranch(null, ready, there)
+    builder.position_at_end(there)
+    loaded = [vector_codegen.emit_load(builder, place(of["start"], of["start_row"], i, j)) for i, j in tiles]
+    builder.branch(ready)
+    builder.position_at_end(ready)
+    begin = [builder.phi(VECTOR) for _ in tiles]
+    for phi, value in zip(begin, loaded):
+        phi.add_incoming(ZERO, before)
+        phi.add_incoming(value, there)
+    return begin
+
+
+NAMES = ("a", "a_row", "a_step", "b", "b_step", "start", "start_row", "c", "c_row", "k", "rows", "floor")
+
+
+def emit_multiply_tile(builder: Any, *args: Any) -> None:
+    """Jump to the form for this number of rows."""
+    of = dict(zip(NAMES, args))
+    rows, function = of.pop("rows"), builder.function
+    end = function.append_basic_block("tile.end")
+    forms = [function.append_basic_block(f"tile.{count}") for count in range(1, ROWS + 1)]
+    choice = builder.switch(rows, forms[-1])
+    for count, block in enumerate(forms, 1):
+        if count < ROWS:
+            choice.add_case(ir.Constant(I64, count), block)
+        builder.position_at_end(block)
+        (_assembly if tile.ASSEMBLY else _portable)(builder, of, count)
+        builder.branch(end)
+    builder.position_at_end(end)
+
+
+KINDS = {
+    "a": FLOAT_POINTER,
+    "b": FLOAT_POINTER,
+    "start": FLOAT_POINTER,
+    "c": FLOAT_POINTER,
+    "floor": types.float32,
+}
+fixed(
+    tile.multiply_tile, types.void, tuple(KINDS.get(name, types.int64) for name in NAMES), emit_multiply_tile
+)

@@ -1,0 +1,81 @@
+"""Vectors of float32: the few operations that kernels need where LLVM would not find them by itself.
+
+Stubs, as in `atoms.py`; `vector_codegen.py` gives them to numba. A vector has `LANES` lanes, as many
+as one register of the processor holds. `p` is a pointer to float32, `count` any integer.
+"""
+
+from __future__ import annotations
+
+import platform
+
+from . import native
+
+FEATURES = frozenset(native.processor()[1].split(","))
+X86 = platform.machine() in ("x86_64", "AMD64")
+AVX512 = X86 and "+avx512f" in FEATURES
+AVX2 = X86 and "+avx2" in FEATURES and "+fma" in FEATURES
+
+LANES = 16 if AVX512 else 8 if AVX2 else 4
+
+
+def floats_at(address):  # type: ignore[no-untyped-def]
+    """The integer `address` as a pointer to float32."""
+    raise NotImplementedError("compiled code only")
+
+
+def integers_at(address):  # type: ignore[no-untyped-def]
+    """The integer `address` as a pointer to int32."""
+    raise NotImplementedError("compiled code only")
+
+
+def load(p):  # type: ignore[no-untyped-def]
+    """The vector at `p`."""
+    raise NotImplementedError("compiled code only")
+
+
+def load_some(p, count):  # type: ignore[no-untyped-def]
+    """The first `count` lanes of the vector at `p`, zero in the others, whose memory is not touched."""
+    raise NotImplementedError("compiled code only")
+
+
+def store(p, vector):  # type: ignore[no-untyped-def]
+    """Write a vector to `p`."""
+    raise NotImplementedError("compiled code only")
+
+
+def store_some(p, vector, count):  # type: ignore[no-untyped-def]
+    """Write the first `count` lanes of a vector to `p`."""
+    raise NotImplementedError("compiled code only")
+
+
+def splat(value):  # type: ignore[no-untyped-def]
+    """A vector with this number in every lane."""
+    raise NotImplementedError("compiled code only")
+
+
+def add(a, b):  # type: ignore[no-untyped-def]
+    """a + b"""
+    raise NotImplementedError("compiled code only")
+
+
+def multiply_add(a, b, c):  # type: ignore[no-untyped-def]
+    """a * b + c, rounded once where the processor can."""
+    raise NotImplementedError("compiled code only")
+
+
+def at_least(vector, floor):  # type: ignore[no-untyped-def]
+    """The larger of two vectors, lane by lane; NaN where `vector` is NaN."""
+    raise NotImplementedError("compiled code only")
+
+
+def total(vector):  # type: ignore[no-untyped-def]
+    """The sum of the lanes, always in the same order."""
+    raise NotImplementedError("compiled code only")
+
+
+def transpose(source, pitch, rows, columns, target, target_pitch):  # type: ignore[no-untyped-def]
+    """target[j * target_pitch + i] = source[i * pitch + j], a square of at most LANES x LANES.
+
+    Whole vectors are written for j < columns, with zero in the lanes from `rows` on.
+    """
+    raise NotImplementedError("compiled code only")

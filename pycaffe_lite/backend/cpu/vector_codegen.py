@@ -1,0 +1,175 @@
+"""LLVM code for the names in `vector.py`. Imported only to compile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core.datamodel import PrimitiveModel, register_default
+
+from . import vector
+from .codegen import I32, I64, POINTER, define
+from .vector import LANES
+
+FLOAT = ir.FloatType()
+VECTOR, INTEGERS = ir.VectorType(FLOAT, LANES), ir.VectorType(I32, LANES)
+MASK = ir.VectorType(ir.IntType(1), LANES)
+ZERO = ir.Constant(VECTOR, [0.0] * LANES)
+
+
+class VectorType(types.Type):
+    """Numba's name for a vector."""
+
+    def __init__(self) -> None:
+        super().__init__(f"float32x{LANES}")
+
+
+FLOATS = VectorType()
+FLOAT_POINTER, INT_POINTER = types.CPointer(types.float32), types.CPointer(types.int32)
+
+
+@register_default(VectorType)
+class VectorModel(PrimitiveModel):
+    """Kept in one register."""
+
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, VECTOR)
+
+
+def intrinsic(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    """The LLVM function of this name, declared if it is not yet."""
+    module = builder.module
+    return module.globals.get(name) or ir.Function(module, ir.FunctionType(result, arguments), name)
+
+
+def at(builder: Any, pointer: Any, index: Any) -> Any:
+    """pointer + index floats."""
+    index = index if isinstance(index, ir.Value) else ir.Constant(I64, index)
+    return builder.gep(pointer, [index], source_etype=FLOAT)
+
+
+def emit_splat(builder: Any, value: Any, kind: Any = VECTOR) -> Any:
+    nothing = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(nothing, value, ir.Constant(I32, 0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(INTEGERS, [0] * LANES))
+
+
+def emit_load(builder: Any, pointer: Any) -> Any:
+    return builder.load(pointer, align=4, typ=VECTOR)
+
+
+def emit_store(builder: Any, pointer: Any, value: Any) -> None:
+    # Numba's pointers still have an element type, for which a vector would be the wrong thing.
+    builder.store(value, builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
+
+
+def emit_mask(builder: Any, count: Any) -> Any:
+    """True in the lanes below `count`."""
+    lanes = ir.Constant(INTEGERS, list(range(LANES)))
+    return builder.icmp_signed("<", lanes, emit_splat(builder, builder.trunc(count, I32), INTEGERS))
+
+
+def emit_load_some(builder: Any, pointer: Any, count: Any) -> Any:
+    load = intrinsic(builder, f"llvm.masked.load.v{LANES}f32.p0", VECTOR, [POINTER, I32, MASK, VECTOR])
+    return builder.call(load, [pointer, ir.Constant(I32, 4), emit_mask(builder, count), ZERO])
+
+
+def emit_store_some(builder: Any, pointer: Any, value: Any, count: Any) -> None:
+    kinds = [VECTOR, POINTER, I32, MASK]
+    store = intrinsic(builder, f"llvm.masked.store.v{LANES}f32.p0", ir.VoidType(), kinds)
+    operands = [value, pointer, ir.Constant(I32, 4), emit_mask(builder, count)]
+    builder.call(store, operands)
+
+
+def emit_multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    # fmuladd, not fma: a processor without the instruction would call a function for every lane.
+    return builder.call(intrinsic(builder, f"llvm.fmuladd.v{LANES}f32", VECTOR, [VECTOR] * 3), [a, b, c])
+
+
+def emit_at_least(builder: Any, value: Any, floor: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("<", value, floor), floor, value)
+
+
+def emit_total(builder: Any, value: Any) -> Any:
+    """Halves added to halves until one lane is left."""
+    width = LANES // 2
+    while width:
+        upper = [min(i + width, LANES - 1) for i in range(LANES)]
+        value = builder.fadd(value, builder.shuffle_vector(value, value, ir.Constant(INTEGERS, upper)))
+        width //= 2
+    return builder.extract_element(value, ir.Constant(I32, 0))
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Rows become columns: exchange blocks of 1, 2, 4 ... lanes between pairs of rows."""
+    block = 1
+    while block < LANES:
+        lanes = range(LANES)
+        low = ir.Constant(INTEGERS, [i if not i & block else LANES + i - block for i in lanes])
+        high = ir.Constant(INTEGERS, [i + block if not i & block else LANES + i for i in lanes])
+        for i in lanes:
+            if not i & block:
+                a, b = rows[i], rows[i + block]
+                rows[i], rows[i + block] = (builder.shuffle_vector(a, b, which) for which in (low, high))
+        block *= 2
+    return rows
+
+
+def emit_transpose(
+    builder: Any, source: Any, pitch: Any, rows: Any, columns: Any, target: Any, target_pitch: Any
+) -> None:
+    size = ir.Constant(I64, LANES)
+    whole = builder.and_(builder.icmp_signed(">=", rows, size), builder.icmp_signed(">=", columns, size))
+    with builder.if_else(whole) as (yes, no):
+        with yes:
+            lines = [
+                emit_load(builder, at(builder, source, builder.mul(pitch, ir.Constant(I64, i))))
+                for i in range(LANES)
+            ]
+            for j, line in enumerate(_transposed(builder, lines)):
+                emit_store(builder, at(builder, target, builder.mul(target_pitch, ir.Constant(I64, j))), line)
+        with no:
+            _transpose_part(builder, source, pitch, rows, columns, target, target_pitch)
+
+
+def _transpose_part(
+    builder: Any, source: Any, pitch: Any, rows: Any, columns: Any, target: Any, target_pitch: Any
+) -> None:
+    lines = []
+    for i in range(LANES):
+        number = ir.Constant(I64, i)
+        there = builder.icmp_signed("<", number, rows)
+        # A masked load of a page that is not there is slow, even where no lane is wanted: read row 0.
+        place = builder.select(there, builder.mul(pitch, number), ir.Constant(I64, 0))
+        count = builder.select(there, columns, ir.Constant(I64, 0))
+        lines.append(emit_load_some(builder, at(builder, source, place), count))
+    for j, line in enumerate(_transposed(builder, lines)):
+        with builder.if_then(builder.icmp_signed("<", ir.Constant(I64, j), columns)):
+            emit_store(builder, at(builder, target, builder.mul(target_pitch, ir.Constant(I64, j))), line)
+
+
+def fixed(stub: Any, result: Any, arguments: tuple[Any, ...], emit: Any) -> None:
+    """Give numba a stub that converts its arguments to these types; `emit(builder, *arguments)` is its code."""
+    define(
+        stub,
+        len(arguments),
+        lambda *_: result,
+        lambda builder, args, signature: emit(builder, *args),
+        arguments,
+    )
+
+
+INT, NOTHING = types.int64, types.void
+fixed(vector.floats_at, FLOAT_POINTER, (INT,), lambda b, address: b.inttoptr(address, POINTER))
+fixed(vector.integers_at, INT_POINTER, (INT,), lambda b, address: b.inttoptr(address, POINTER))
+fixed(vector.load, FLOATS, (FLOAT_POINTER,), emit_load)
+fixed(vector.load_some, FLOATS, (FLOAT_POINTER, INT), emit_load_some)
+fixed(vector.store, NOTHING, (FLOAT_POINTER, FLOATS), emit_store)
+fixed(vector.store_some, NOTHING, (FLOAT_POINTER, FLOATS, INT), emit_store_some)
+fixed(vector.splat, FLOATS, (types.float32,), emit_splat)
+fixed(vector.add, FLOATS, (FLOATS, FLOATS), lambda b, x, y: b.fadd(x, y))
+fixed(vector.multiply_add, FLOATS, (FLOATS, FLOATS, FLOATS), emit_multiply_add)
+fixed(vector.at_least, FLOATS, (FLOATS, FLOATS), emit_at_least)
+fixed(vector.total, types.float32, (FLOATS,), emit_total)
+fixed(vector.transpose, NOTHING, (FLOAT_POINTER, INT, INT, INT, FLOAT_POINTER, INT), emit_transpose)
