@@ -54,6 +54,8 @@ def _problem(data: bytes, message: Message) -> str:
     while at < len(data):
         start = at
         tag, at = _varint(data, at)
+        if at > len(data):
+            return f"truncated in the middle of the field at byte {start}"
         number, wire_type = tag >> 3, tag & 7
         if number not in known or wire_type not in (_VARINT, _EIGHT_BYTES, _SIZED, _FOUR_BYTES):
             return f"not a binary {message.DESCRIPTOR.name} (byte {start} begins no field of it)"

@@ -22,15 +22,13 @@ def unknown_field(name: str, inside: list[Descriptor]) -> str:
     for block in reversed(outer):
         if name in fields(block):
             return f"; {block.name} has it: is a '}}' missing above?"
-    blocks = [
+    places = [
         field.name for field in fields(message).values() if field.message and name in fields(field.message)
     ]
-    if blocks:
-        return f"; it belongs in {' or '.join(blocks[:3])}"
-    for file in _FILES if not outer else ():
-        other = message.file.message_types_by_name.get(file)
-        if other and name in fields(other):
-            return f"; {file} has it: is this the right file?"
+    files = message.file.message_types_by_name
+    others = [f"a {file}" for file in _FILES if not outer and file in files and name in fields(files[file])]
+    if places or others:
+        return f"; it belongs in {' or '.join(places[:3] + others)}"
     return _similar(name, message)
 
 

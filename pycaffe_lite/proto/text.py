@@ -38,7 +38,7 @@ def read(path: str | os.PathLike[str], message_class: type[M], allow_unknown: bo
         data = Path(path).read_bytes()
     except OSError as error:
         raise PrototxtError(f"{source}: {error.strerror or error}") from error
-    if not data.strip():
+    if not data or data.isspace():
         raise PrototxtError(f"{source}: the file is empty")
     other = binary.other_file(data)
     if other:

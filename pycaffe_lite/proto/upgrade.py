@@ -87,13 +87,20 @@ def _upgrade(net: NetParameter, source: str) -> NetParameter:
 
 def _upgrade_input(net: NetParameter, source: str) -> None:
     """Turn the net's input fields into an Input layer in front."""
-    shapes = [list(shape.dim) for shape in net.input_shape]
-    if not shapes:  # the older input_dim: num, channels, height and width of every input
-        shapes = [list(net.input_dim[i : i + 4]) for i in range(0, len(net.input_dim), 4)]
+    names, dims = list(net.input), list(net.input_dim)
+    if net.input_shape:
+        shapes = [list(shape.dim) for shape in net.input_shape]
+        if len(shapes) != len(names):
+            raise ConfigError(f"{source}: input_shape: {len(shapes)} shapes for the inputs {names}")
+    else:  # the older input_dim, four numbers an input
+        shapes = [dims[i : i + 4] for i in range(0, len(dims), 4)]
+        if dims and len(dims) != 4 * len(names):
+            raise ConfigError(
+                f"{source}: input_dim: {len(dims)} numbers for the inputs {names}:"
+                " each takes 4 (num, channels, height, width)"
+            )
     if shapes:  # else an old caffemodel, whose inputs say nothing
-        if len(shapes) != len(net.input) or not all(shapes):
-            raise ConfigError(f"{source}: {len(net.input)} input and {len(shapes)} shapes for them")
-        layer = LayerParameter(name="input", type="Input", top=net.input)
+        layer = LayerParameter(name="input", type="Input", top=names)
         layer.input_param.shape.extend(BlobShape(dim=shape) for shape in shapes)
         net.layer.insert(0, layer)
     for field in ("input", "input_shape", "input_dim"):
