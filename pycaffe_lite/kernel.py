@@ -91,8 +91,10 @@ class CudaTwin:
 class Kernel:
     """A function of one index, and the CUDA body that must agree with it."""
 
-    def __init__(self, function: Callable[..., None], signature: str, over: str, work: str):
-        self.function, self.name = function, function.__name__
+    def __init__(
+        self, function: Callable[..., None], signature: str, over: str, work: str, any_order: bool = False
+    ):
+        self.function, self.name, self.any_order = function, function.__name__, any_order
         self.parameters = parse_signature(signature)
         self.over, self.work = over, work
         self._count = compile(over, f"<over of {self.name}>", "eval")
@@ -123,9 +125,15 @@ class Kernel:
         return f"<kernel {self.name}>"
 
 
-def kernel(signature: str, over: str = "count", work: str = "1") -> Callable[[Callable[..., None]], Kernel]:
-    """Make a Kernel of a function; `over` and `work` are expressions in its integer arguments."""
-    return lambda function: Kernel(function, signature, over, work)
+def kernel(
+    signature: str, over: str = "count", work: str = "1", any_order: bool = False
+) -> Callable[[Callable[..., None]], Kernel]:
+    """Make a Kernel of a function; `over` and `work` are expressions in its integer arguments.
+
+    With `any_order` the compiler may add up the sums inside in another order than written (one order, for
+    good), which lets it use vectors: about six times as fast.
+    """
+    return lambda function: Kernel(function, signature, over, work, any_order)
 
 
 class DeviceFunction:
