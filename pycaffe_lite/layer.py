@@ -141,6 +141,9 @@ class Layer:
         """Shapes of everything from the shapes of the bottoms; runs again whenever those change."""
         raise NotImplementedError
 
+    def start(self, top: Sequence[Blob]) -> None:
+        """Write the first values of tops that no forward writes; runs once, when the net has its memory."""
+
     def forward(self, bottom: Sequence[Any], top: Sequence[Any]) -> None:
         """Record how the tops' data follow from the bottoms' data."""
         raise NotImplementedError

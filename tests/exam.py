@@ -39,6 +39,7 @@ class Case:
     gradient: bool = True
     tolerance: float = 1e-5
     name: str = field(default="")
+    before: Callable[[Net], None] | None = None  # what the caller of the net does before running it
 
 
 def spread(shape: Sequence[int], seed: int = 0, low: float = -2.0, high: float = 2.0) -> np.ndarray:
@@ -67,6 +68,8 @@ def build(case: Case, dtype: Any = np.float64, extra: str = "", in_place: bool =
     for i, blob in enumerate(net.layer_dict["l"].blobs):
         blob.data[...] = case.params[i] if case.params is not None else spread(blob.shape, 50 + i, -1, 1)
     set_inputs(net, inputs)
+    if case.before:
+        case.before(net)
     return net
 
 

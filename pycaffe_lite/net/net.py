@@ -93,6 +93,8 @@ class Net:
         else:
             self.share_trained_layers_with(trained)
         planning.set_loss_diffs(self.graph)
+        for node in self.graph.nodes:
+            node.layer.start(node.top)
         for blob in planning.all_blobs(self.graph):
             blob.on_reshape = self._blob_reshaped
 
@@ -259,6 +261,13 @@ class Net:
             assign(self._blob(name), array, "diff")
         self.run_backward(first, last)
         return {name: self._blob(name).diff for name in names}
+
+    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
+        """Let the MemoryData layer with which the net begins take its batches from these arrays."""
+        first = self.layers[0]
+        if first.type != "MemoryData":
+            raise ConfigError(f"set_input_arrays: the first layer must be of type MemoryData, but {first.name!r} is {first.type}")
+        first.reset(data, labels)  # type: ignore[attr-defined]
 
     def _set_inputs(self, arrays: dict[str, Any]) -> None:
         if set(arrays) != set(self.inputs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cases_data
 import numpy as np
 from exam import Case, spread
 
@@ -101,3 +102,4 @@ CASES: dict[str, list[Case]] = {
         Case('type: "Accuracy" accuracy_param { top_k: 2 }', [(5, 4), LABELS], tops=2),
     ],
 }  # fmt: skip
+CASES |= cases_data.CASES
