@@ -15,3 +15,7 @@ def __getattr__(name: str) -> Any:
         return getattr(caffe_pb2, name)
     except AttributeError:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *caffe_pb2.DESCRIPTOR.message_types_by_name]

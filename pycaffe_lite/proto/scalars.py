@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -48,14 +49,21 @@ def _float(tokens: Tokens, field: Field) -> float:
     sign = tokens.accept("-")
     token = tokens.now
     if token.kind == NUMBER:
-        whole = _as_int(token)
-        value = float(token.text.rstrip("fF")) if whole is None else float(whole)
+        value = _as_float(token)
     elif token.kind == NAME and token.text.lower() in _FLOAT_NAMES:
         value = float(token.text)
     else:
         _refuse(tokens, field, "a number", start, sign)
     tokens.take()
     return -value if sign else value
+
+
+def _as_float(token: Token) -> float:
+    whole = _as_int(token)
+    try:
+        return float(token.text.rstrip("fF") if whole is None else whole)
+    except OverflowError:
+        return math.inf
 
 
 def _bool(tokens: Tokens, field: Field) -> bool:

@@ -20,7 +20,7 @@ M = TypeVar("M", bound=Message)
 
 
 def parse(text: str | bytes, message: M, source: str = "<string>", allow_unknown: bool = False) -> M:
-    """Fill a message from prototxt and return it.
+    """Fill an empty message from prototxt and return it.
 
     With `allow_unknown`, fields (and engines) that only forks of Caffe know are skipped, with a warning each.
     """

@@ -64,7 +64,7 @@ def upgrade_solver(solver: SolverParameter, source: str = "<solver>") -> SolverP
 
 
 def _upgrade(net: NetParameter, source: str) -> NetParameter:
-    """The net in today's form, made of the one given: no second copy of the weights of a caffemodel."""
+    """The net in today's form, made of the one given, so that an up-to-date caffemodel is not copied."""
     done = []
     if any(layer.HasField("layer") for layer in net.layers):
         net = v0.to_v1(net, source)

@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from pycaffe_lite.proto import NetParameter, caffe_pb2
 from pycaffe_lite.proto.comments import comment
+from pycaffe_lite.proto.forks import fork_of
 from pycaffe_lite.proto.schema import fields
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +89,18 @@ def test_everything_of_a_fork_is_there_unless_its_number_or_name_was_taken(share
     for row in rows(shared, fork):
         if (row.owner, row.name) not in names and (row.owner, row.number) not in numbers:
             assert same(row, have[row.owner, row.name]), row
+
+
+@pytest.mark.parametrize("fork", ["ssd", "nvcaffe", "intel-caffe"])
+def test_fields_that_are_left_out_are_known_to_be_a_forks(shared, fork):
+    have = ours()
+    messages = {owner for owner, _ in have}
+    left_out = [
+        row for row in rows(shared, fork) if row.owner in messages and (row.owner, row.name) not in have
+    ]
+    for row in left_out:
+        if not row.name.startswith("="):
+            assert fork_of(row.name, row.owner), row
 
 
 def test_there_is_nothing_else_below_10000(shared):

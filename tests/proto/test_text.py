@@ -81,6 +81,7 @@ def test_negative_integers():
         ("inf", math.inf),
         ("-Infinity", -math.inf),
         ("1e39", math.inf),  # too large for a float, as in C++
+        ("1" + "0" * 400, math.inf),
         ("NaN", math.nan),
     ],
 )
@@ -139,6 +140,7 @@ def test_files_that_people_wrote(shared, folder, kind, count):
     assert len(paths) == count
     for path in paths:
         message = read(path, kind)
+        assert message.ListFields(), path
         assert message == text_format.Parse(path.read_bytes().decode("utf-8", "replace"), kind()), path
         assert message == parse(write_text(message), kind()), path
 
