@@ -77,16 +77,26 @@ def _renamed(library: Any, old: str, new: str) -> tuple[str, bytes]:
 
 
 def kernel_entry(
-    function: FunctionType, kinds: tuple[tuple[str, str], ...], dtype: str, any_order: bool, key: str
+    function: FunctionType,
+    kinds: tuple[tuple[str, str], ...],
+    dtype: str,
+    any_order: bool,
+    same: tuple[tuple[str, str], ...],
+    key: str,
 ) -> tuple[str, bytes]:
-    """The loop over `[start, stop)` around a kernel, its arguments unpacked from a vector of int64."""
-    element = getattr(types, dtype)
+    """The loop over `[start, stop)` around a kernel, its arguments unpacked from a vector of int64.
+
+    `same` names pointers that are an earlier argument's: told so, LLVM vectorises in-place kernels too.
+    """
+    element, earlier = getattr(types, dtype), dict(same)
     body = _specialise(function, element, _FAST_MATH | ({"reassoc"} if any_order else set()), {})
     lines, names, at = ["def entry(start, stop, thread, args):"], [], 0
     for name, kind in kinds:
         names.append(f"a_{name}")
         if name == "thread":
             lines.append(f"    a_{name} = thread")
+        elif name in earlier:
+            lines.append(f"    a_{name} = a_{earlier[name]}")
         elif kind == "int":
             lines.append(f"    a_{name} = args[{at}]")
         else:

@@ -176,11 +176,14 @@ def _native(function: FunctionType, label: str, compiler: str, *how: Any) -> int
 
 
 @cache
-def entry_address(kernel: Kernel, dtype: np.dtype[Any]) -> int:
-    """Native entry `(start, stop, thread, args)` of a kernel for one element type."""
+def entry_address(kernel: Kernel, dtype: np.dtype[Any], same: tuple[tuple[str, str], ...] = ()) -> int:
+    """Native entry `(start, stop, thread, args)` of a kernel for one element type.
+
+    `same` pairs names of pointers with the earlier arguments that they are equal to.
+    """
     kinds = tuple((p.name, p.kind) for p in kernel.parameters)
     label = f"{kernel.name}-{dtype.name}"
-    return _native(kernel.function, label, "kernel_entry", kinds, dtype.name, kernel.any_order)
+    return _native(kernel.function, label, "kernel_entry", kinds, dtype.name, kernel.any_order, same)
 
 
 def function_address(function: FunctionType, signature: str) -> int:

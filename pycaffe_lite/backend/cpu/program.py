@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,7 +42,8 @@ class Program:
         dtype = element_type(kernel, args, self.dtype)
         packed = np.array(pack(kernel, args, dtype), np.int64)
         self._alive += [packed, args]
-        self._rows.append((entry_address(kernel, dtype), count, grain, packed.ctypes.data))
+        entry = entry_address(kernel, dtype, equal_pointers(kernel, packed))
+        self._rows.append((entry, count, grain, packed.ctypes.data))
         self.kernels.append(kernel)
         self._table = None
 
@@ -109,6 +110,19 @@ def pack(kernel: Kernel, args: tuple[Any, ...], dtype: np.dtype[Any]) -> list[in
         else:
             packed.append(struct.unpack("<I", struct.pack("<f", arg))[0])
     return packed
+
+
+def equal_pointers(kernel: Kernel, packed: Sequence[int]) -> tuple[tuple[str, str], ...]:
+    """Names of pointer arguments with that of an earlier one that is the same: a layer working in place."""
+    first: dict[tuple[str, int], str] = {}
+    found = []
+    named = [p for p in kernel.parameters if p.name != "thread"]
+    for parameter, value in zip(named, packed):
+        if parameter.is_pointer and value:
+            earlier = first.setdefault((parameter.kind, int(value)), parameter.name)
+            if earlier != parameter.name:
+                found.append((parameter.name, earlier))
+    return tuple(found)
 
 
 def _address(kernel: Kernel, parameter: Any, array: np.ndarray | None, dtype: np.dtype[Any]) -> int:
