@@ -48,22 +48,24 @@ def _float(tokens: Tokens, field: Field) -> float:
     start = tokens.now
     sign = tokens.accept("-")
     token = tokens.now
-    if token.kind == NUMBER:
-        value = _as_float(token)
-    elif token.kind == NAME and token.text.lower() in _FLOAT_NAMES:
-        value = float(token.text)
-    else:
+    value = _as_float(token)
+    if value is None:
         _refuse(tokens, field, "a number", start, sign)
     tokens.take()
     return -value if sign else value
 
 
-def _as_float(token: Token) -> float:
+def _as_float(token: Token) -> float | None:
+    text = token.text
+    if token.kind == NAME:
+        return float(text) if text.lower() in _FLOAT_NAMES else None
+    if token.kind != NUMBER:
+        return None
     whole = _as_int(token)
-    try:
-        return float(token.text.rstrip("fF") if whole is None else whole)
-    except OverflowError:
-        return math.inf
+    if whole is not None:
+        return float(whole) if whole < 2**1023 else math.inf
+    octal = text[0] == "0" and text[1:2].isdigit()  # and so no fraction, as in C
+    return None if octal else float(text.rstrip("fF"))
 
 
 def _bool(tokens: Tokens, field: Field) -> bool:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pycaffe_lite.errors import PrototxtError
 from pycaffe_lite.proto import BlobProto, BlobShape, LayerParameter, NetParameter, SolverState
+from pycaffe_lite.proto.binary import decode
 from pycaffe_lite.proto.text import read, write_text
 
 LAYER = LayerParameter(
@@ -80,6 +85,14 @@ def test_damage_inside_a_field(tmp_path):
     data[11] = 200  # the length of the layer's name, far too long now
     path.write_bytes(data)
     assert refusal(path) == ": damaged inside a field of NetParameter"
+
+
+@given(st.binary(max_size=40), st.integers(0, 40))
+def test_no_damage_ends_in_another_error(damage, at):
+    data = bytearray(NET.SerializeToString())
+    data[at : at + len(damage)] = damage
+    with contextlib.suppress(PrototxtError):
+        decode(bytes(data), NetParameter(), "net.caffemodel")
 
 
 def test_missing_files_and_folders(tmp_path):

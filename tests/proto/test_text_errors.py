@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 from google.protobuf import text_format
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pycaffe_lite.errors import PrototxtError
 from pycaffe_lite.proto import NetParameter, SolverParameter
@@ -81,6 +84,7 @@ VALUES = [
     ("input_dim: -x", "1:12: 'input_dim' takes an integer, found '-x'"),
     ("input_dim: 2147483648", "1:12: 'input_dim' is int32, -2147483648 to 2147483647: found 2147483648"),
     ("layer { pooling_param { pad: -1 } }", "1:30: 'pad' is uint32, 0 to 4294967295: found -1"),
+    ("layer { loss_weight: 02.5 }", "1:22: 'loss_weight' takes a number, found '02.5'"),
     ("layer { loss_weight: O.5 }", "1:22: 'loss_weight' takes a number, found 'O'"),
     ("force_backward: yes", "1:17: 'force_backward' takes true or false, found 'yes'"),
     ("force_backward: 2", "1:17: 'force_backward' takes true or false, found '2'"),
@@ -176,6 +180,24 @@ def test_unknown_fields_may_be_skipped_with_a_warning(caplog):
 )
 def test_what_is_broken_cannot_be_skipped(text, problem):
     assert refusal(text, allow_unknown=True) == f"net.prototxt:{problem}"
+
+
+SAMPLE = r"""
+layer { name : "a" type: 'b' bottom: [ "x" , "y" ] pooling_param < pool: AVE > ;
+clip_param { min: 1 max: -2.5e3f } } layers input_dim: 0x1F 09
+1e - # é \ "open $ foo bar: include { phase: TRAIN engine: X state
+"""
+WORDS = [*re.findall(r"\S+|\n", SAMPLE), "\x00", "\udcff"]
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.sampled_from(WORDS)).map(" ".join) | st.text(), st.booleans())
+def test_no_text_ends_in_another_error(caplog, text, allow_unknown):
+    try:
+        parse(text, NetParameter(), "net.prototxt", allow_unknown)
+    except PrototxtError as error:
+        assert re.match(r"net\.prototxt:[1-9]\d*:[1-9]\d*: \S", str(error))
+        assert str(error).encode()  # it can be printed
 
 
 # Files that are broken whatever the schema: where, and in what way
