@@ -50,10 +50,14 @@ def at_least(low: int) -> Arity:
 
 @dataclass(frozen=True)
 class Param:
-    """A parameter blob to be: its shape, and the FillerParameter that gives its first values."""
+    """A parameter blob to be: its shape, and the FillerParameter that gives its first values.
+
+    A statistic is kept by the layer itself: no solver changes it, and it has no gradient.
+    """
 
     shape: tuple[int, ...]
     filler: Any = None
+    statistic: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,13 @@ class Shapes:
     """All that decides memory: shapes of tops, parameters, and named scratch arrays (shape, dtype).
 
     A scratch dtype of None means the net's element type. Scratch keeps its values from the forward
-    to the backward pass and starts as zeros; recipes find it as an attribute of the layer.
+    to the backward pass and starts as zeros; recipes find it as an attribute of the layer. In place of
+    (shape, dtype) an array may be given: a table that recipes read.
     """
 
     top: Sequence[tuple[int, ...]]
     params: Sequence[Param] = ()
-    scratch: dict[str, tuple[tuple[int, ...], Any]] = field(default_factory=dict)
+    scratch: dict[str, tuple[tuple[int, ...], Any] | np.ndarray] = field(default_factory=dict)
 
 
 class Operand:

@@ -219,7 +219,7 @@ def check_propagate_down(case: Case) -> None:
     run.forward()
     full = run.backward()
     for skipped in range(len(case.bottoms)):
-        if not run.has_gradient(skipped):
+        if not run.has_gradient(skipped) or run.layer.shares_diff:
             continue
         other = Run(build(case), case)
         node = next(n for n in other.net.graph.nodes if n.layer.name == "l")

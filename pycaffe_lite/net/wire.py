@@ -6,6 +6,7 @@ rates, `propagate_down`, and which losses a layer reaches; `force_backward` over
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,7 @@ class Node:
     top_names: list[str] = field(default_factory=list)
     propagate_down: list[bool] = field(default_factory=list)
     loss_weights: list[float] = field(default_factory=list)
+    params: Sequence[Param] = ()
     needs_backward: bool = False
 
 
@@ -160,8 +162,9 @@ class _Wiring:
     def make_params(self, node: Node, message: Any, params: Any) -> None:
         if len(message.param) > len(params):
             raise node.layer.error(f"param: given {len(message.param)} times, but the layer has {len(params)} parameter blob(s)")
+        node.params = params
         for index, param in enumerate(params):
-            spec = message.param[index] if index < len(message.param) else caffe_pb2.ParamSpec()
+            spec = param_spec(node.layer, message, index, param)
             blob = Blob(param.shape, self.options.dtype, f"{node.layer.name}[{index}]")
             node.layer.blobs.append(blob)
             node.layer.param_propagate_down.append(spec.lr_mult != 0)
@@ -213,6 +216,21 @@ class _Wiring:
         node.loss_weights = weights + [0.0] * (len(node.top) - len(weights))
 
 
+def param_spec(layer: Layer, message: Any, index: int, param: Param) -> Any:
+    """The ParamSpec of a parameter as given, or by default. That of a statistic has lr_mult 0, as in Caffe."""
+    given = index < len(message.param)
+    spec = caffe_pb2.ParamSpec()
+    if given:
+        spec.CopyFrom(message.param[index])
+    if param.statistic:
+        if given and spec.lr_mult:
+            raise layer.error(
+                f"param {index}: holds a statistic, not a weight, so lr_mult must be 0, got {spec.lr_mult:g}; leave `param` out"
+            )
+        spec.lr_mult = spec.decay_mult = 0
+    return spec
+
+
 def share_memory(node: Node, index: int, top: Blob) -> None:
     """Let a top of a layer that only hands on its bottom (Split, Flatten ...) be that memory."""
     if node.layer.shares_data:
@@ -249,7 +267,7 @@ def force_backward(nodes: list[Node]) -> None:
         node.propagate_down = [
             wanted or i not in node.layer.no_gradient_to for i, wanted in enumerate(node.propagate_down)
         ]
-        node.layer.param_propagate_down = [True] * len(node.layer.blobs)
+        node.layer.param_propagate_down = [not param.statistic for param in node.params]
 
 
 def reshape(graph: Graph, first: int = 0) -> None:
