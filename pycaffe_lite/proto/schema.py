@@ -28,7 +28,7 @@ _KINDS = {
 
 
 class Field(NamedTuple):
-    """One field of a message type."""
+    """One field of a message type: the values of its enum, the limits of its integers."""
 
     name: str
     kind: str

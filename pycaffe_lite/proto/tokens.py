@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
@@ -108,6 +109,6 @@ def _unescape_one(match: re.Match[bytes]) -> bytes:
         return bytes([int(code, 8) & 0xFF])
     if code[0] in b"xX" and len(code) > 1:
         return bytes([int(code[1:], 16)])
-    if code[0] in b"uU" and len(code) > 1:
+    if code[0] in b"uU" and len(code) > 1 and int(code[1:], 16) <= sys.maxunicode:
         return chr(int(code[1:], 16)).encode("utf-8", "surrogatepass")
-    raise ValueError(f"\\{chr(code[0])}")
+    raise ValueError("\\" + code.decode("utf-8", "replace"))

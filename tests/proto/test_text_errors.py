@@ -104,6 +104,8 @@ GRAMMAR = [
     ('layer { name: "a', "1:15: this string is not closed: strings end on the line they begin"),
     ("layer { name: 'a\n' }", "1:15: this string is not closed: strings end on the line they begin"),
     ('name: "\\q"', "1:7: 'name': unknown escape \\q in a string"),
+    ('name: "\\Uffffffff"', "1:7: 'name': unknown escape \\Uffffffff in a string"),
+    ('name: "\\ud800"', "1:7: 'name' is not UTF-8 text: byte 0xed"),
     ('name "a"', "1:6: expected ':' after 'name', found \"a\""),
     ("layer: 3", "1:8: expected '{' after 'layer', found '3'"),
     ("input: 'a'\n// data", "2:1: expected '#' before a comment, found '/'"),
