@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Any
 
 import numpy as np
 
 from ..errors import ConfigError, WeightsError
+from ..logs import tell
 from ..proto import NetParameter, upgrade
 from . import blobproto
 from .files import write_whole
-
-log = logging.getLogger("pycaffe_lite")
-
 
 def load(net: Any, path: str | os.PathLike[str]) -> None:
     """Copy the parameters of every layer that file and net both have; others are logged and left alone."""
@@ -28,7 +25,7 @@ def load(net: Any, path: str | os.PathLike[str]) -> None:
     for message in model.layer:
         layer = net.layer_dict.get(message.name)
         if layer is None:
-            log.info("Ignoring source layer %s", message.name)
+            tell("net.cpp:740", f"Ignoring source layer {message.name}")
             continue
         copy_layer(layer, [message.blobs[i] for i in range(len(message.blobs))], source)
 

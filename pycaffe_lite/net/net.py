@@ -17,6 +17,7 @@ from ..errors import CaffeError, ConfigError, suggest
 from ..layer import Layer
 from ..proto import caffe_pb2, upgrade
 from . import plan as planning
+from .describe import log_net
 from .plan import Plan, Step
 from .select import select
 from .splits import insert_splits
@@ -97,6 +98,7 @@ class Net:
             node.layer.start(node.top)
         for blob in planning.all_blobs(self.graph):
             blob.on_reshape = self._blob_reshaped
+        log_net(self)
 
     def _name_everything(self) -> None:
         graph = self.graph

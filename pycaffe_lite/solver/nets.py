@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from ..errors import ConfigError
+from ..logs import tell
 from ..net.net import Net
 from ..proto import NetParameter, caffe_pb2, upgrade
 
@@ -46,16 +47,19 @@ class NetMaker:
             net, source = getattr(p, given[0]), "<message>"
         else:
             net, source = self.read(getattr(p, given[0]), given[0])
+        tell("solver.cpp:87", f"Creating training net from {given[0]} file: {getattr(p, given[0])}" if source != "<message>"
+             else f"Creating training net specified in {given[0]}.")
         return self.make(net, source, caffe_pb2.TRAIN, p.train_state)
 
     def tests(self, trained: Net) -> list[Net]:
         """The nets to test, each using the parameters of the trained one."""
         sources = self.test_sources()
         states = list(self.param.test_state) or [caffe_pb2.NetState()] * len(sources)
-        return [
-            self.make(net, source, caffe_pb2.TEST, state, trained=trained)
-            for (net, source), state in zip(sources, states)
-        ]
+        nets = []
+        for number, ((net, source), state) in enumerate(zip(sources, states)):
+            tell("solver.cpp:172", f"Creating test net (#{number}) specified by {source}")
+            nets.append(self.make(net, source, caffe_pb2.TEST, state, trained=trained))
+        return nets
 
     def test_sources(self) -> list[tuple[Any, str]]:
         """Every test net as (NetParameter, where from); the generic net fills up to the number of test_iter."""

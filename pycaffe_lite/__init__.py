@@ -1,0 +1,68 @@
+"""caffe-lite: Caffe that you can pip install. `import pycaffe_lite as caffe` gives pycaffe's names.
+
+Nothing here imports numba or compiles anything; names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+TRAIN, TEST = 0, 1
+
+# name -> module that defines it
+_HOMES = {
+    "Net": "net.net",
+    "Blob": "blob",
+    "Layer": "layer",
+    "Solver": "solver.solver",
+    "get_solver": "solver.solver",
+    "set_mode_cpu": "device",
+    "set_mode_gpu": "device",
+    "set_device": "device",
+    "set_random_seed": "random",
+    "CaffeError": "errors",
+    "ConfigError": "errors",
+    "PrototxtError": "errors",
+    "WeightsError": "errors",
+    "DataError": "errors",
+    "DeviceError": "errors",
+}
+_SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
+
+__all__ = ["TEST", "TRAIN", "layer_type_list", *_HOMES, *(f"{name}Solver" for name in _SOLVERS)]
+
+if TYPE_CHECKING:
+    from .blob import Blob as Blob
+    from .device import set_device as set_device
+    from .device import set_mode_cpu as set_mode_cpu
+    from .device import set_mode_gpu as set_mode_gpu
+    from .layer import Layer as Layer
+    from .net.net import Net as Net
+    from .random import set_random_seed as set_random_seed
+    from .solver.solver import Solver as Solver
+    from .solver.solver import get_solver as get_solver
+
+
+def layer_type_list() -> list[str]:
+    """The names of all layer types."""
+    from . import layers
+
+    return layers.known()
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    elif name.endswith("Solver") and name[:-6] in _SOLVERS:
+        value = importlib.import_module(".solver.solver", __name__).TYPES[name[:-6]]
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,59 @@
+"""The command `caffe-lite`: one module a verb, each with `add_parser` and what it runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import re
+import sys
+from collections.abc import Sequence
+
+from ..errors import CaffeError
+
+VERBS = ("train", "test", "time", "data")
+
+
+def caffe_spelling(arguments: Sequence[str]) -> list[str]:
+    """Caffe's flags as ours: `-solver=x` is `--solver=x`, and underscores in a flag's name are dashes."""
+    changed = []
+    for argument in arguments:
+        match = re.match(r"^--?([A-Za-z]\w[\w-]*)(=.*)?$", argument, re.DOTALL)
+        changed.append(f"--{match[1].replace('_', '-')}{match[2] or ''}" if match else argument)
+    return changed
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs."""
+    from .. import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="caffe-lite",
+        description="Caffe in Python: trains and runs nets from prototxt files.",
+        epilog="Caffe's own spellings work too: -solver=solver.prototxt, --sigint_effect=stop.",
+    )
+    parser.add_argument("--version", action="version", version=f"caffe-lite {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb in VERBS:
+        importlib.import_module(f".{verb}", __name__).add_parser(verbs)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; the exit status is 0, 1 for an error (one clear message), 2 for wrong usage, 130 for Ctrl-C."""
+    args = make_parser().parse_args(caffe_spelling(sys.argv[1:] if arguments is None else arguments))
+    logging.getLogger("pycaffe_lite").setLevel(logging.INFO)
+    try:
+        return args.run(args) or 0
+    except CaffeError as error:
+        print(f"caffe-lite {args.verb}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"caffe-lite {args.verb}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `caffe-lite ... | head`
+        sys.stderr.close()
+        return 1
+    except MemoryError as error:
+        print(f"caffe-lite {args.verb}: error: out of memory ({error}); try a smaller batch_size", file=sys.stderr)
+        return 1

@@ -1,0 +1,108 @@
+"""`caffe-lite train`: train the net of a solver.prototxt."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from typing import Any
+
+from ..errors import ConfigError
+from . import caffe_log
+from .common import add_device_options, add_net_options, choose_device, stages
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser(
+        "train",
+        help="train the net of a solver.prototxt",
+        description="Train the net of a solver.prototxt. On a terminal one live line shows how it goes; "
+        "into a file or pipe goes Caffe's log, line for line.",
+    )
+    parser.add_argument("--solver", required=True, metavar="FILE", help="the solver.prototxt")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--weights", metavar="A,B", help="start from the weights of these .caffemodel files (fine-tuning)")
+    start.add_argument("--snapshot", metavar="FILE", help="go on from this .solverstate")
+    parser.add_argument("--iterations", type=int, metavar="N", help="train to iteration N instead of max_iter")
+    parser.add_argument("--sigint-effect", choices=("stop", "snapshot", "none"), default="stop", help="what Ctrl-C does (default: stop)")
+    parser.add_argument("--sighup-effect", choices=("stop", "snapshot", "none"), default="snapshot", help="what a hang-up does (default: snapshot)")  # fmt: skip
+    parser.add_argument("--log-dir", metavar="DIR", help="also write metrics to DIR/metrics.jsonl")
+    add_device_options(parser)
+    add_net_options(parser)
+    parser.set_defaults(run=run)
+
+
+def read_solver(args: argparse.Namespace) -> Any:
+    """The solver file with the command line's changes, its own paths found beside it."""
+    from ..proto import upgrade
+    from ..solver.nets import find_file
+
+    param = upgrade.read_solver(args.solver, allow_unknown=args.allow_unknown_fields)
+    folder = os.path.dirname(os.path.abspath(args.solver))
+    for field in ("net", "train_net"):
+        if param.HasField(field):
+            setattr(param, field, find_file(getattr(param, field), folder))
+    param.test_net[:] = [find_file(path, folder) for path in param.test_net]
+    param.weights[:] = [",".join(find_file(p.strip(), folder) for p in paths.split(",")) for paths in param.weights]
+    if args.iterations is not None:
+        if args.iterations < 0:
+            raise ConfigError(f"--iterations: must not be negative, got {args.iterations}")
+        param.max_iter = args.iterations
+    param.train_state.level = args.level
+    param.train_state.stage.extend(stages(args))
+    return param
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; the solver's and the net's errors come as one message each."""
+    from ..proto import text
+    from ..solver.rules import find
+    from ..solver.solver import TYPES
+
+    live = sys.stderr.isatty()
+    caffe_log.write_log(level=logging.WARNING if live else logging.INFO)
+    param = read_solver(args)
+    device_line = choose_device(args, param)
+    caffe_log.tell("caffe.cpp:211", device_line)
+    caffe_log.tell("solver.cpp:44", "Initializing solver from parameters: \n" + text.write_text(param).rstrip("\n"))
+    try:
+        solver = TYPES[find(param.type)[0]](param, reports=reports(args, live, param), allow_unknown=args.allow_unknown_fields)
+    except ConfigError as error:
+        message = str(error)
+        named = message.startswith(args.solver) or ".prototxt" in message.split(":")[0]
+        raise type(error)(message if named else f"{args.solver}: {message}") from error
+    caffe_log.tell("solver.cpp:56", "Solver scaffolding done.")
+    for path in filter(None, (args.weights or "").split(",")):
+        caffe_log.tell("caffe.cpp:155", f"Finetuning from {path}")
+        solver.copy_from(path)
+    return train(solver, args)
+
+
+def reports(args: argparse.Namespace, live: bool, param: Any) -> list[Any]:
+    """Who listens to the run."""
+    listening: list[Any] = []
+    if live:
+        from .live import Live
+
+        listening.append(Live(param.max_iter))
+    else:
+        listening.append(caffe_log.CaffeLog())
+    if args.log_dir:
+        from .metrics import Metrics
+
+        listening.append(Metrics(args.log_dir))
+    return listening
+
+
+def train(solver: Any, args: argparse.Namespace) -> int:
+    """Solve, with signals doing what they were asked to do."""
+    from .signals import Signals
+
+    with Signals(args.sigint_effect, args.sighup_effect) as signals:
+        solver.action = signals.action
+        caffe_log.tell("caffe.cpp:248", "Starting Optimization")
+        solver.solve(args.snapshot)
+        caffe_log.tell("caffe.cpp:259", "Optimization Done.")
+    return 0
