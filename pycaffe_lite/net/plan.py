@@ -54,7 +54,10 @@ class Plan:
         reads, writes = touched(node, self.direction)
         step = Step(node, index, reads, writes, first=len(self.program))
         if not step.on_host:
-            operands = [Operand(b, self.device) for b in node.bottom], [Operand(t, self.device) for t in node.top]
+            operands = (
+                [Operand(b, self.device) for b in node.bottom],
+                [Operand(t, self.device) for t in node.top],
+            )
             node.layer.params = [Operand(b, self.device) for b in node.layer.blobs]
             with recording(self.program):
                 if self.direction == "forward":
@@ -116,7 +119,9 @@ def touched(node: Node, direction: Pass) -> tuple[list[Memory], list[Memory]]:
     return reads, [b.diff_memory for b, wanted in zip(node.bottom, node.propagate_down) if wanted] + gradients
 
 
-def allocate(graph: Graph, device: Device, share: bool = False, keep: frozenset[str] = frozenset()) -> dict[str, int]:
+def allocate(
+    graph: Graph, device: Device, share: bool = False, keep: frozenset[str] = frozenset()
+) -> dict[str, int]:
     """Place all blobs of the graph; returns bytes by kind.
 
     Parameters lie one behind the other in one array for values and one for gradients, so that a solver
@@ -131,8 +136,14 @@ def allocate(graph: Graph, device: Device, share: bool = False, keep: frozenset[
     lives = lifetimes(graph, keep | set(graph.outputs) if share else set(graph.blobs))
     activations = place(lives, device, share)
     scratch = sum(make_scratch(node, graph, device) for node in graph.nodes)
-    arenas = {"parameters": graph.flat_data, "parameter gradients": graph.flat_diff, "activations": activations}
-    return {kind: 0 if arena is None else arena.nbytes for kind, arena in arenas.items()} | {"scratch": scratch}
+    arenas = {
+        "parameters": graph.flat_data,
+        "parameter gradients": graph.flat_diff,
+        "activations": activations,
+    }
+    return {kind: 0 if arena is None else arena.nbytes for kind, arena in arenas.items()} | {
+        "scratch": scratch
+    }
 
 
 def share_owned(node: Node, graph: Graph) -> None:
@@ -179,15 +190,19 @@ def all_blobs(graph: Graph) -> list[Blob]:
 def make_scratch(node: Node, graph: Graph, device: Device) -> int:
     """Make the scratch arrays of a layer as its attributes; returns their bytes."""
     wanted = node.layer.shapes([b.shape for b in node.bottom]).scratch
-    return sum(_scratch(node.layer, name, shape, dtype or graph.dtype, device) for name, (shape, dtype) in wanted.items())
+    return sum(_scratch(node.layer, name, item, graph.dtype, device) for name, item in wanted.items())
 
 
-def _scratch(layer: Layer, name: str, shape: tuple[int, ...], dtype: Any, device: Device) -> int:
+def _scratch(layer: Layer, name: str, item: Any, default: Any, device: Device) -> int:
+    if isinstance(item, np.ndarray):  # a table
+        setattr(layer, name, device.upload(item))
+        return item.nbytes
+    shape, dtype = item[0], np.dtype(item[1] or default)
     count = int(np.prod(shape, dtype=np.int64))
     existing = getattr(layer, name, None)
     if existing is None or existing.shape != tuple(shape):
         setattr(layer, name, device.zeros(count, dtype).reshape(shape))
-    return count * np.dtype(dtype).itemsize
+    return count * dtype.itemsize
 
 
 def set_loss_diffs(graph: Graph) -> None:

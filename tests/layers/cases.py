@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cases_data
+import cases_losses
 import numpy as np
 from exam import Case, spread
 
@@ -40,7 +41,9 @@ def inner_product(bottoms, params, layer):
 
 def log_loss(bottoms, params, layer):
     p = softmax(bottoms[0])
-    return [-np.mean([np.log(p[i, int(label)]) for i, label in enumerate(bottoms[1])]), p][: len(layer.message.top)]
+    return [-np.mean([np.log(p[i, int(label)]) for i, label in enumerate(bottoms[1])]), p][
+        : len(layer.message.top)
+    ]
 
 
 CASES: dict[str, list[Case]] = {
@@ -103,3 +106,4 @@ CASES: dict[str, list[Case]] = {
     ],
 }  # fmt: skip
 CASES |= cases_data.CASES
+CASES |= cases_losses.CASES
