@@ -13,7 +13,9 @@ class LabelledLayer(Layer):
 
     classes: int
 
-    def check_labels(self, scores: tuple[int, ...], labels: tuple[int, ...], wanted: int, axis: int) -> None:
+    def check_labels(
+        self, scores: tuple[int, ...], labels: tuple[int, ...], wanted: int, axis: int | str
+    ) -> None:
         """Refuse labels that are not one for each column of `scores` along `axis`."""
         if math.prod(labels) != wanted:
             raise self.error(
@@ -25,7 +27,7 @@ class LabelledLayer(Layer):
         """The error for the label at this place, which the run found outside the classes."""
         label = float(bottom[1].data.reshape(-1)[place])
         return DataError(
-            f"layer {self.name!r} ({self.type}): label {label:g} (number {place} in the batch) is outside the "
-            f"{self.classes} classes 0 to {self.classes - 1} of bottom {bottom[0].name!r}; "
+            f"layer {self.name!r} ({self.type}): label {label:g} (number {place} in the batch) is outside "
+            f"the {self.classes} classes 0 to {self.classes - 1} of bottom {bottom[0].name!r}; "
             f"fix the labels, or num_output of the layer that makes {bottom[0].name!r}"
         )

@@ -1,7 +1,9 @@
-"""What the losses share: LossParameter's normalisation and ignore_label."""
+"""What the losses share: checks of their bottoms, LossParameter's normalisation and ignore_label."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from ..kernel import kernel
@@ -10,11 +12,39 @@ from ..proto import caffe_pb2
 
 MODES = caffe_pb2.LossParameter
 NO_LABEL = -(2**31)  # stands for "no ignore_label": no label can be it
+LOG_FLOOR = 1e-20  # Caffe's kLOG_THRESHOLD: the smallest probability that a logarithm is taken of
 
 
-@kernel("partial: double*, valid: double*, fixed: double, blocks: int -> normalizer: double*, loss: T*", over="1", work="blocks")
+class LossLayer(Layer):
+    """A layer whose top is a loss: a scalar with loss weight 1, unless the prototxt says otherwise."""
+
+    is_loss = True
+    backward_reads = ("bottom",)
+
+    def check_same_batch(self, bottom: Sequence[tuple[int, ...]]) -> None:
+        """Refuse bottoms that do not all have the same first axis."""
+        if any(len(shape) == 0 or shape[0] != bottom[0][0] for shape in bottom):
+            raise self.error(f"bottoms: must have the same first axis, got shapes {listed(bottom)}")
+
+    def check_same_count(self, bottom: Sequence[tuple[int, ...]]) -> None:
+        """Refuse two first bottoms of different counts."""
+        if math.prod(bottom[0]) != math.prod(bottom[1]):
+            raise self.error(f"bottoms: must have the same count, got shapes {listed(bottom[:2])}")
+
+
+def listed(shapes: Sequence[tuple[int, ...]]) -> str:
+    """Shapes in words: "(2, 3), (2, 1) and (2,)"."""
+    *most, last = map(str, shapes)
+    return f"{', '.join(most)} and {last}"
+
+
+@kernel(
+    "partial: double*, valid: double*, fixed: double, blocks: int -> normalizer: double*, loss: T*",
+    over="1",
+    work="blocks",
+)
 def finish_loss(i, partial, valid, fixed, blocks, normalizer, loss):
-    """loss = sum of partial / max(1, normalizer); the normalizer is `fixed`, or the valid count if that is below 0."""
+    """loss = sum of partial / max(1, normalizer), which is `fixed`, or the valid count if that is below 0."""
     total = 0.0
     counted = 0.0
     for block in range(blocks):

@@ -19,13 +19,13 @@ FLT_MIN = 1.1754943508222875e-38  # Caffe's floor under probabilities: -log of i
 
 
 @kernel(
-    "prob: T*, label: T*, ignore: int, channels: int, inner: int, count: int"
+    "prob: T*, label: T*, floor: double, ignore: int, channels: int, inner: int, count: int"
     " -> partial: double*, valid: double*, fault: long*",
     over=ops.BLOCKS,
     work=ops.BLOCK_WORK,
 )
-def label_loss(i, prob, label, ignore, channels, inner, count, partial, valid, fault):
-    """Sums of -log(prob of label) and of valid labels over block i of the labels."""
+def label_loss(i, prob, label, floor, ignore, channels, inner, count, partial, valid, fault):
+    """Sums of -log(prob of label, at least `floor`) and of valid labels over block i of the labels."""
     total = 0.0
     counted = 0.0
     for j in range(i * BLOCK, min(count, (i + 1) * BLOCK)):
@@ -36,7 +36,7 @@ def label_loss(i, prob, label, ignore, channels, inner, count, partial, valid, f
             fault[0] = j + 1
             continue
         p = prob[((j // inner) * channels + wanted) * inner + j % inner]
-        total -= log(max(p, FLT_MIN)) if p == p else p
+        total -= log(max(p, floor)) if p == p else p
         counted += 1
     partial[i] = total
     valid[i] = counted
@@ -49,7 +49,7 @@ label_loss.cuda("""
         if (wanted == ignore) continue;
         if (wanted < 0 || wanted >= channels) { fault[0] = j + 1; continue; }
         T p = prob[(j / inner * channels + wanted) * inner + j % inner];
-        total -= p == p ? log(max(p, (T)1.1754943508222875e-38)) : p;
+        total -= p == p ? log(max((double)p, floor)) : p;
         counted += 1;
     }
     partial[i] = total; valid[i] = counted;
@@ -57,7 +57,8 @@ label_loss.cuda("""
 
 
 @kernel(
-    "prob: T*, label: T*, dloss: T*, normalizer: double*, ignore: int, channels: int, inner: int, count: int -> dx: T*",
+    "prob: T*, label: T*, dloss: T*, normalizer: double*, ignore: int, channels: int, inner: int, count: int"
+    " -> dx: T*",
     work="4 * channels",
 )
 def label_loss_grad(i, prob, label, dloss, normalizer, ignore, channels, inner, count, dx):
@@ -115,8 +116,9 @@ class SoftmaxWithLoss(LabelledLayer, type="SoftmaxWithLoss", param="softmax_para
         prob = self.probabilities(top)
         softmax(bottom[0].data, *self.columns, prob)
         label_loss(
-            prob, bottom[1].data, self.ignore, channels, inner, outer * inner, self.partial, self.valid, self.fault
-        )
+            prob, bottom[1].data, FLT_MIN, self.ignore, channels, inner, outer * inner,
+            self.partial, self.valid, self.fault,
+        )  # fmt: skip
         finish_loss(self.partial, self.valid, self.fixed, len(self.partial), self.normalizer, top[0].data)
 
     def backward(self, top, propagate_down, bottom):

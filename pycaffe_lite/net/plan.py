@@ -54,10 +54,7 @@ class Plan:
         reads, writes = touched(node, self.direction)
         step = Step(node, index, reads, writes, first=len(self.program))
         if not step.on_host:
-            operands = (
-                [Operand(b, self.device) for b in node.bottom],
-                [Operand(t, self.device) for t in node.top],
-            )
+            operands = [Operand(b, self.device) for b in node.bottom], [Operand(t, self.device) for t in node.top]
             node.layer.params = [Operand(b, self.device) for b in node.layer.blobs]
             with recording(self.program):
                 if self.direction == "forward":
@@ -119,9 +116,7 @@ def touched(node: Node, direction: Pass) -> tuple[list[Memory], list[Memory]]:
     return reads, [b.diff_memory for b, wanted in zip(node.bottom, node.propagate_down) if wanted] + gradients
 
 
-def allocate(
-    graph: Graph, device: Device, share: bool = False, keep: frozenset[str] = frozenset()
-) -> dict[str, int]:
+def allocate(graph: Graph, device: Device, share: bool = False, keep: frozenset[str] = frozenset()) -> dict[str, int]:
     """Place all blobs of the graph; returns bytes by kind.
 
     Parameters lie one behind the other in one array for values and one for gradients, so that a solver
@@ -136,14 +131,8 @@ def allocate(
     lives = lifetimes(graph, keep | set(graph.outputs) if share else set(graph.blobs))
     activations = place(lives, device, share)
     scratch = sum(make_scratch(node, graph, device) for node in graph.nodes)
-    arenas = {
-        "parameters": graph.flat_data,
-        "parameter gradients": graph.flat_diff,
-        "activations": activations,
-    }
-    return {kind: 0 if arena is None else arena.nbytes for kind, arena in arenas.items()} | {
-        "scratch": scratch
-    }
+    arenas = {"parameters": graph.flat_data, "parameter gradients": graph.flat_diff, "activations": activations}
+    return {kind: 0 if arena is None else arena.nbytes for kind, arena in arenas.items()} | {"scratch": scratch}
 
 
 def share_owned(node: Node, graph: Graph) -> None:
