@@ -6,6 +6,7 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -156,7 +157,7 @@ class Net:
         calls = self.before_forward_callbacks, self.after_forward_callbacks
         if any(calls):
             for index in range(first, last + 1):
-                self._with_callbacks(calls, index, lambda i=index: self._forward_range(i, i))
+                self._with_callbacks(calls, index, partial(self._forward_range, index, index))
         else:
             self._forward_range(first, last)
         return self.loss()
@@ -194,7 +195,7 @@ class Net:
         calls = self.before_backward_callbacks, self.after_backward_callbacks
         if any(calls):
             for index in range(first, last - 1, -1):
-                self._with_callbacks(calls, index, lambda i=index: self._backward_range(i, i))
+                self._with_callbacks(calls, index, partial(self._backward_range, index, index))
         else:
             self._backward_range(first, last)
 
