@@ -10,6 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from . import im2col
+from .convolve import convolve
+from .plane import Plane
 from .program import one_run
 from .reduce import add_channels
 
@@ -65,12 +67,32 @@ class Convolution:
         columns = (self.size, self.output, self.kernel, self.stride, self.pad, self.dilation)
         return np.ascontiguousarray(np.array(columns, np.int32).T)
 
+    @property
+    def is_plane(self) -> bool:
+        """Whether the fast kernels, which know planes and lines, can compute it."""
+        return len(self.size) <= 2
+
+    @cached_property
+    def plane(self) -> Plane:
+        """The forward pass over planes; a line is a plane of height 1."""
+        line = len(self.size) == 1
+        names = ("kernel", "stride", "pad", "dilation")
+        pairs = [
+            (int(name != "pad"), *getattr(self, name)) if line else getattr(self, name) for name in names
+        ]
+        size, output = ((1, *self.size), (1, *self.output)) if line else (self.size, self.output)
+        numbers = [n for pair in pairs for n in pair]
+        return Plane(self.batch, self.channels, *size, self.outputs, *output, *numbers, self.group)
+
     def forward(
         self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool = False
     ) -> None:
         """y = w * x, plus the bias of each output channel, then ReLU."""
         with one_run():
-            im2col.forward(self, x, w, bias, y, relu)
+            if self.is_plane and x.dtype == np.float32:
+                convolve(self.plane, x, w, bias, y, relu, turned=False)
+            else:
+                im2col.forward(self, x, w, bias, y, relu)
 
     def backward_data(self, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> None:
         """dx = the gradient of x."""

@@ -23,8 +23,8 @@ def floats_at(address):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
-def integers_at(address):  # type: ignore[no-untyped-def]
-    """The integer `address` as a pointer to int32."""
+def longs(p):  # type: ignore[no-untyped-def]
+    """The pointer to float32 `p` as a pointer to int64."""
     raise NotImplementedError("compiled code only")
 
 
@@ -65,6 +65,11 @@ def multiply_add(a, b, c):  # type: ignore[no-untyped-def]
 
 def at_least(vector, floor):  # type: ignore[no-untyped-def]
     """The larger of two vectors, lane by lane; NaN where `vector` is NaN."""
+    raise NotImplementedError("compiled code only")
+
+
+def evens(a, b):  # type: ignore[no-untyped-def]
+    """Every other lane of a, from the first on, then those of b."""
     raise NotImplementedError("compiled code only")
 
 

@@ -26,7 +26,7 @@ class VectorType(types.Type):
 
 
 FLOATS = VectorType()
-FLOAT_POINTER, INT_POINTER = types.CPointer(types.float32), types.CPointer(types.int32)
+FLOAT_POINTER, LONG_POINTER = types.CPointer(types.float32), types.CPointer(types.int64)
 
 
 @register_default(VectorType)
@@ -89,6 +89,10 @@ def emit_multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 def emit_at_least(builder: Any, value: Any, floor: Any) -> Any:
     return builder.select(builder.fcmp_ordered("<", value, floor), floor, value)
+
+
+def emit_evens(builder: Any, a: Any, b: Any) -> Any:
+    return builder.shuffle_vector(a, b, ir.Constant(INTEGERS, list(range(0, 2 * LANES, 2))))
 
 
 def emit_total(builder: Any, value: Any) -> Any:
@@ -162,7 +166,7 @@ def fixed(stub: Any, result: Any, arguments: tuple[Any, ...], emit: Any) -> None
 
 INT, NOTHING = types.int64, types.void
 fixed(vector.floats_at, FLOAT_POINTER, (INT,), lambda b, address: b.inttoptr(address, POINTER))
-fixed(vector.integers_at, INT_POINTER, (INT,), lambda b, address: b.inttoptr(address, POINTER))
+fixed(vector.longs, LONG_POINTER, (FLOAT_POINTER,), lambda b, p: b.bitcast(p, I64.as_pointer()))
 fixed(vector.load, FLOATS, (FLOAT_POINTER,), emit_load)
 fixed(vector.load_some, FLOATS, (FLOAT_POINTER, INT), emit_load_some)
 fixed(vector.store, NOTHING, (FLOAT_POINTER, FLOATS), emit_store)
@@ -171,5 +175,6 @@ fixed(vector.splat, FLOATS, (types.float32,), emit_splat)
 fixed(vector.add, FLOATS, (FLOATS, FLOATS), lambda b, x, y: b.fadd(x, y))
 fixed(vector.multiply_add, FLOATS, (FLOATS, FLOATS, FLOATS), emit_multiply_add)
 fixed(vector.at_least, FLOATS, (FLOATS, FLOATS), emit_at_least)
+fixed(vector.evens, FLOATS, (FLOATS, FLOATS), emit_evens)
 fixed(vector.total, types.float32, (FLOATS,), emit_total)
 fixed(vector.transpose, NOTHING, (FLOAT_POINTER, INT, INT, INT, FLOAT_POINTER, INT), emit_transpose)
