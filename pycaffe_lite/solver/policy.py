@@ -1,4 +1,8 @@
-"""Learning-rate policies: the rate at an iteration, one formula each (Caffe's GetLearningRate)."""
+"""Learning-rate policies: the rate at an iteration, one formula each.
+
+The first seven are Caffe's (GetLearningRate); cosine is Loshchilov and Hutter's (SGDR, 2016), multifixed
+Intel's fork's, plateau SSD's, here on a test output. Warm-up and min_lr go with any of them.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +48,23 @@ def sigmoid(p: Any, iteration: int) -> float:
     return p.base_lr / (1 + math.exp(min(700.0, -p.gamma * (iteration - p.stepsize))))
 
 
+def cosine(p: Any, iteration: int) -> float:
+    """From base_lr down to 0 (or min_lr) along half a cosine over max_iter."""
+    done = min(iteration, p.max_iter) / p.max_iter
+    return p.min_lr + (p.base_lr - p.min_lr) * (1 + math.cos(math.pi * done)) / 2
+
+
+def multifixed(p: Any, iteration: int) -> float:
+    """stagelr[k] until iteration stageiter[k]; the last one ever after."""
+    stage = sum(iteration >= end for end in p.stageiter)
+    return p.stagelr[min(stage, len(p.stagelr) - 1)]
+
+
+def plateau(p: Any, iteration: int, drops: int = 0) -> float:
+    """base_lr * gamma ^ drops; the solver counts a drop when the metric stays without improvement too long."""
+    return p.base_lr * p.gamma**drops
+
+
 POLICIES: dict[str, Callable[[Any, int], float]] = {
     "fixed": fixed,
     "step": step,
@@ -52,6 +73,9 @@ POLICIES: dict[str, Callable[[Any, int], float]] = {
     "multistep": multistep,
     "poly": poly,
     "sigmoid": sigmoid,
+    "cosine": cosine,
+    "multifixed": multifixed,
+    "plateau": plateau,
 }
 # What each policy cannot do without; Caffe reads 0 for a field left out and trains with rate 0 or infinity.
 NEEDS = {
@@ -61,6 +85,9 @@ NEEDS = {
     "multistep": ("gamma", "stepvalue"),
     "poly": ("power", "max_iter"),
     "sigmoid": ("gamma", "stepsize"),
+    "cosine": ("max_iter",),
+    "multifixed": ("stagelr", "stageiter"),
+    "plateau": ("gamma", "plateau_winsize"),
 }
 
 
@@ -78,24 +105,45 @@ def check(p: Any) -> None:
     if p.lr_policy not in POLICIES:
         hint = suggest(p.lr_policy, POLICIES)
         raise ConfigError(f"lr_policy: unknown policy {p.lr_policy!r}{hint}; known: {', '.join(POLICIES)}")
-    if not p.HasField("base_lr"):
+    if not p.HasField("base_lr") and p.lr_policy != "multifixed":
         raise ConfigError("base_lr: must be given")
     for name in NEEDS.get(p.lr_policy, ()):
-        repeated = name == "stepvalue"
-        if not (len(p.stepvalue) if repeated else p.HasField(name)):
+        if not is_given(p, name):
             raise ConfigError(f"lr_policy {p.lr_policy!r} needs {name}")
-    if p.lr_policy in ("step",) and p.stepsize < 1:
+    _check_values(p)
+
+
+def is_given(p: Any, name: str) -> bool:
+    """Whether a field, repeated or not, has been set."""
+    field = p.DESCRIPTOR.fields_by_name[name]
+    return p.HasField(name) if field.has_presence else len(getattr(p, name)) > 0
+
+
+def _check_values(p: Any) -> None:
+    if p.lr_policy == "step" and p.stepsize < 1:
         raise ConfigError(f"stepsize: must be at least 1, got {p.stepsize}")
-    if p.lr_policy == "poly" and p.max_iter < 1:
-        raise ConfigError(f"lr_policy 'poly' needs max_iter of at least 1, got {p.max_iter}")
-    if list(p.stepvalue) != sorted(p.stepvalue):
-        raise ConfigError(f"stepvalue: must be in ascending order, got {list(p.stepvalue)}")
+    if p.lr_policy in ("poly", "cosine") and p.max_iter < 1:
+        raise ConfigError(f"lr_policy {p.lr_policy!r} needs max_iter of at least 1, got {p.max_iter}")
+    for name in ("stepvalue", "stageiter"):
+        if list(getattr(p, name)) != sorted(getattr(p, name)):
+            raise ConfigError(f"{name}: must be in ascending order, got {list(getattr(p, name))}")
+    if p.lr_policy == "multifixed" and len(p.stagelr) != len(p.stageiter):
+        raise ConfigError(f"stagelr and stageiter: must be given equally often, got {len(p.stagelr)} and {len(p.stageiter)}")
+    for name in ("warmup_iter", "rampup_interval"):
+        if getattr(p, name) < 0:
+            raise ConfigError(f"{name}: must not be negative, got {getattr(p, name)}")
+    if p.warmup_iter and p.rampup_interval:
+        raise ConfigError("warmup_iter and rampup_interval mean the same: give one of them")
 
 
-def learning_rate(p: Any, iteration: int) -> float:
-    """The rate with which iteration number `iteration` (from 0) is taken."""
+def learning_rate(p: Any, iteration: int, drops: int = 0) -> float:
+    """The rate with which iteration number `iteration` (from 0) is taken; `drops` is plateau's."""
+    length = p.warmup_iter or p.rampup_interval
     try:
-        rate = POLICIES[p.lr_policy](p, iteration)
+        rate = plateau(p, iteration, drops) if p.lr_policy == "plateau" else POLICIES[p.lr_policy](p, iteration)
     except OverflowError:
         rate = math.inf
-    return rate
+    if iteration < length:  # linear from the start rate to what the policy says
+        start = p.warmup_start_lr if p.warmup_iter else p.rampup_lr
+        return start + (rate - start) * iteration / length
+    return max(rate, p.min_lr) if p.min_lr else rate

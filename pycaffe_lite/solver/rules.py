@@ -20,11 +20,17 @@ LINE = 16  # elements an index of the pass updates: all of one parameter, for me
 
 @dataclass(frozen=True)
 class Rule:
-    """Statements, and how many history blobs they keep for each parameter."""
+    """Statements, and how many history blobs they keep for each parameter.
+
+    A decoupled rule decays the weights itself: its g comes without weight decay. An adaptive one gives
+    each parameter a rate in proportion to the norm of its weights over that of its gradient.
+    """
 
     histories: int
     statements: tuple[str, ...]
     source: str
+    decoupled: bool = False
+    adaptive: bool = False
 
 
 RULES = {
@@ -60,6 +66,10 @@ RULES = {
         "Kingma and Ba 2014",
     ),
 }
+MOMENTUM, ADAM = RULES["SGD"].statements, RULES["Adam"].statements
+# Not Caffe's.
+RULES["AdamW"] = Rule(2, (*ADAM, "u = u + lr * decay * w"), "Loshchilov and Hutter 2017", decoupled=True)
+RULES["LARS"] = Rule(1, MOMENTUM, "You et al. 2017; larc_eta is its trust coefficient", adaptive=True)
 PENALTIES = {"L2": "w", "L1": "where(w > 0, 1, where(w < 0, 0 - 1, 0))"}
 # What changes from iteration to iteration, or is a field of the solver: read from memory, so that a
 # captured update needs no new launch when it changes.
@@ -79,7 +89,8 @@ def update_kernel(name: str, regularization: str) -> Kernel:
     """One pass: regularise, compute the update, apply it. An index is a line of LINE elements."""
     rule = RULES[name]
     histories = ["h", "h2"][: rule.histories]
-    body = [f"g = g * scale + decay * ({PENALTIES[regularization]})", *rule.statements]
+    penalty = "" if rule.decoupled else f" + decay * ({PENALTIES[regularization]})"
+    body = [f"g = g * scale{penalty}", *rule.statements]
     body = [typed_literals(statement) for statement in body]
     signature = "owner: int*, rates: T*, decays: T*, numbers: T*, line: int, lines: int -> w_all: T*, g_all: T*"
     signature += "".join(f", {h}_all: T*" for h in histories)

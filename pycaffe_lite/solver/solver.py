@@ -14,7 +14,8 @@ from .. import random
 from ..errors import CaffeError, ConfigError
 from ..net.net import Net
 from ..proto import upgrade
-from . import policy, rules, snapshot
+from . import keep, policy, rules, snapshot
+from .judge import Judge
 from .nets import NetMaker, find_file
 from .report import Output, Report, Reports
 from .update import Update
@@ -63,6 +64,8 @@ class Solver:
             self.net: Net = maker.train()
             self.test_nets: list[Net] = maker.tests(self.net)
             self.update = Update(self.net, solver)
+            self.judge = Judge(solver)
+            self.judge.check(len(self.test_nets))
         except ConfigError as error:
             text = str(error)
             known = self.source == "<message>" or ": layer " in text or text.startswith((self.source, "layer "))
@@ -80,18 +83,20 @@ class Solver:
             raise ConfigError(f"iter_size: must be at least 1, got {p.iter_size}")
         if p.average_loss < 1:
             raise ConfigError(f"average_loss: must be at least 1, got {p.average_loss}")
-        for name in ("display", "test_interval", "snapshot", "max_iter"):
+        if not 0 <= p.ema_decay < 1:
+            raise ConfigError(f"ema_decay: must be at least 0 and below 1, got {p.ema_decay:g}")
+        for name in ("display", "test_interval", "snapshot", "max_iter", "early_stop", "keep_last"):
             if getattr(p, name) < 0:
                 raise ConfigError(f"{name}: must not be negative, got {getattr(p, name)}")
-        if p.snapshot and not p.snapshot_prefix:
-            raise ConfigError("snapshot_prefix: must be given where snapshot is")
+        if (p.snapshot or p.keep_best) and not p.snapshot_prefix:
+            raise ConfigError("snapshot_prefix: must be given where snapshot or keep_best is")
 
     # pycaffe's names ---------------------------------------------------------------------------------------
 
     @property
     def lr(self) -> float:
         """The rate of the next iteration."""
-        return policy.learning_rate(self.param, self.iter)
+        return policy.learning_rate(self.param, self.iter, self.judge.drops)
 
     def copy_from(self, path: str) -> None:
         """Start from the weights of a .caffemodel; layers are matched by name."""
@@ -137,7 +142,7 @@ class Solver:
         self._clock, self._displayed = time.perf_counter(), self.iter
         while self.iter < stop:
             if p.test_interval and self.iter % p.test_interval == 0 and (self.iter or p.test_initialization):
-                if self.test_all() == STOP:
+                if self.test_all() == STOP or self.judge.stop:
                     return True
             self.iterate()
             self.iter += 1
@@ -204,9 +209,10 @@ class Solver:
     def test_all(self) -> str:
         """Test every test net; "stop" if that was asked for meanwhile."""
         action = NONE
-        for number in range(len(self.test_nets)):
-            if action != STOP:
-                action = self.test(number)
+        with self.update.averaged_weights():
+            for number in range(len(self.test_nets)):
+                if action != STOP:
+                    action = self.test(number)
         return action
 
     def test(self, number: int) -> str:
@@ -227,15 +233,21 @@ class Solver:
             self.report.test_progress(done + 1, batches)
         if self.param.test_compute_loss:
             self.report.test_loss(loss / batches)
-        for output in outputs(net, [t / batches for t in totals or []]):
+        results = outputs(net, [t / batches for t in totals or []])
+        for output in results:
             self.report.test_output(self.iter, number, output)
+        if number == 0 and self.judge.is_needed and self.judge.observe(self.iter, results) and self.param.keep_best:
+            keep.write_best(self)
         return NONE
 
     # Snapshots ---------------------------------------------------------------------------------------------
 
     def snapshot(self) -> str:
         """Write model and solver state; returns the path of the state."""
-        return snapshot.write(self)
+        path = snapshot.write(self)
+        keep.write_average(self)
+        keep.prune(self)
+        return path
 
     def restore(self, path: str | os.PathLike[str]) -> None:
         """Go on from a .solverstate; WeightsError if it is not one, or not of this net and solver."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..errors import ConfigError
-from ..kernel import kernel, recording
+from ..kernel import expression, kernel, recording
 from ..net.net import Net
 from ..ops import BLOCK
 from . import rules
@@ -49,6 +51,38 @@ set_scale.cuda("""
 """)
 
 
+average_weights = expression("average_weights", "new", "old w", "decay * old + (1 - decay) * w", "decay")
+
+
+@kernel(
+    "w: T*, g: T*, starts: long*, counts: long*, rates: T*, decays: T*, numbers: T*, eta: T, entries: int -> local: T*",
+    over="entries",
+    work="100000",
+)
+def layer_rates(i, w, g, starts, counts, rates, decays, numbers, eta, entries, local):  # type: ignore[no-untyped-def]
+    """local = rates * eta * |w| / (|g| + decay * |w|) for each parameter, or rates where one of them is all zeros."""
+    weights, gradients = 0.0, 0.0
+    for j in range(starts[i], starts[i] + counts[i]):
+        weights += w[j] * w[j]
+        gradients += g[j] * g[j]
+    weights, gradients = math.sqrt(weights), math.sqrt(gradients) * numbers[1]
+    trust = 1.0
+    if weights > 0 and gradients > 0:
+        trust = eta * weights / (gradients + numbers[2] * decays[i] * weights)
+    local[i] = rates[i] * trust
+
+
+layer_rates.cuda("""
+    double weights = 0, gradients = 0, trust = 1;
+    for (long long j = starts[i]; j < starts[i] + counts[i]; ++j) {
+        weights += (double)w[j] * w[j]; gradients += (double)g[j] * g[j];
+    }
+    weights = sqrt(weights); gradients = sqrt(gradients) * numbers[1];
+    if (weights > 0 && gradients > 0) trust = eta * weights / (gradients + numbers[2] * decays[i] * weights);
+    local[i] = rates[i] * trust;
+""")
+
+
 class Update:
     """History of all parameters, and the program that updates them. Arrays live on the net's device."""
 
@@ -63,6 +97,7 @@ class Update:
         self.numbers = net.device.zeros(len(rules.NUMBERS), self.dtype)
         self._histories = [net.device.zeros(self.count, self.dtype) for _ in range(self.rule.histories)]
         self._clear, self._apply = net.device.program(self.dtype), net.device.program(self.dtype)
+        self.average = self._data.copy() if param.ema_decay and self.count else None
         if self.count:
             self._record()
 
@@ -76,11 +111,27 @@ class Update:
                 square_sum(self._diff, self.count, partial)
                 share = 1 / self.param.iter_size
                 set_scale(partial, partial.size, self.param.clip_gradients, share, self.numbers)
+            if self.rule.adaptive or self.param.larc:
+                rates = self._adapt(rates, decays)
             run = rules.update_kernel(self.name, self.regularization())
             run(
                 owner, rates, decays, self.numbers, self.line, self.count // self.line,
                 self._data, self._diff, *self._histories,
             )  # fmt: skip
+            if self.average is not None:
+                average_weights(self.average, self._data, self.param.ema_decay, self.count, self.average)
+
+    def _adapt(self, rates: Any, decays: Any) -> Any:
+        """Record the rates of LARS; returns the array they will be in."""
+        counts = np.array([e.blob.count for e in self.entries], np.int64)
+        sizes = -(-counts // self.line) * self.line
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+        local, upload = self.net.device.zeros(len(self.entries), self.dtype), self.net.device.upload
+        layer_rates(
+            self._data, self._diff, upload(starts), upload(counts), rates, decays, self.numbers,
+            self.param.larc_eta, len(self.entries), local,
+        )  # fmt: skip
+        return local
 
     def regularization(self) -> str:
         """L1 or L2; ConfigError for anything else."""
@@ -106,15 +157,30 @@ class Update:
     def apply(self, rate: float, iteration: int) -> None:
         """Take the step of this iteration with this rate."""
         self._host_numbers(rate, iteration)
+        if self.average is not None and iteration == 0:
+            self.average[...] = self._data  # weights may have been loaded since
         self._apply.run()
 
     def _host_numbers(self, rate: float, iteration: int) -> None:
         p, t = self.param, iteration + 1
         correction = 1.0
-        if self.name == "Adam":
+        if self.name in ("Adam", "AdamW"):
             correction = math.sqrt(1 - p.momentum2**t) / (1 - p.momentum**t)
         values = (rate, 1 / p.iter_size, p.weight_decay, p.momentum, p.momentum2, p.rms_decay, p.delta, correction)
         self.net.device.copy_in(self.numbers, np.array(values, self.dtype))
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """In this block the net holds the moving average of its weights, if ema_decay asks for one."""
+        if self.average is None:
+            yield
+            return
+        trained = self._data.copy()
+        self._data[...] = self.average
+        try:
+            yield
+        finally:
+            self._data[...] = trained
 
     def histories(self) -> list[np.ndarray]:
         """The history blobs in Caffe's order: one for each parameter, then the second ones."""
