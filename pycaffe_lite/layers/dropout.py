@@ -11,22 +11,22 @@ from ..proto import caffe_pb2
 from ..random import philox
 
 
-@kernel("x: T*, state: long*, threshold: int, scale: T, count: int -> y: T*", work="24")
-def drop(i, x, state, threshold, scale, count, y):  # type: ignore[no-untyped-def]
+@kernel("x: T*, key: long*, state: long*, threshold: int, scale: T, count: int -> y: T*", work="24")
+def drop(i, x, key, state, threshold, scale, count, y):  # type: ignore[no-untyped-def]
     """y = x * scale where the random number of (key, counter, i) is at least the threshold, else 0."""
-    y[i] = x[i] * scale if philox(state[0], state[1], i) >= threshold else x[i] * 0
+    y[i] = x[i] * scale if philox(key[0], state[0], i) >= threshold else x[i] * 0
 
 
-drop.cuda("y[i] = (long long)philox(state[0], state[1], i) >= threshold ? x[i] * scale : x[i] * 0;")
+drop.cuda("y[i] = (long long)philox(key[0], state[0], i) >= threshold ? x[i] * scale : x[i] * 0;")
 
 
 @kernel("step: int -> state: long*", over="1")
 def advance(i, step, state):  # type: ignore[no-untyped-def]
     """Move the counter on, so that the next pass draws other numbers."""
-    state[1] += step
+    state[0] += step
 
 
-advance.cuda("state[1] += step;")
+advance.cuda("state[0] += step;")
 
 
 class Dropout(Layer, type="Dropout", param="dropout_param"):
@@ -41,10 +41,10 @@ class Dropout(Layer, type="Dropout", param="dropout_param"):
             raise self.error(f"dropout_param.dropout_ratio: must be between 0 and 1, both excluded, got {self.ratio:g}")
         self.threshold = round(self.ratio * 2**32)
         self.scale = 1 / (1 - self.ratio)
-        self.key = random.new_key() if self.phase == caffe_pb2.TRAIN else 0
+        self.stream = np.array([random.new_key()])
 
     def shapes(self, bottom):
-        return Shapes(top=bottom, scratch={"state": ((2,), np.int64)})
+        return Shapes(top=bottom, scratch={"key": self.stream, "state": ((1,), np.int64)})
 
     def forward(self, bottom, top):
         if self.phase != caffe_pb2.TRAIN:
@@ -52,12 +52,12 @@ class Dropout(Layer, type="Dropout", param="dropout_param"):
                 ops.copy(bottom[0].data, top[0].count, top[0].data)
             return
         advance(1, self.state)
-        drop(bottom[0].data, self.state, self.threshold, self.scale, top[0].count, top[0].data)
+        drop(bottom[0].data, self.key, self.state, self.threshold, self.scale, top[0].count, top[0].data)
 
     def backward(self, top, propagate_down, bottom):
         if not propagate_down[0]:
             return
         if self.phase == caffe_pb2.TRAIN:
-            drop(top[0].diff, self.state, self.threshold, self.scale, top[0].count, bottom[0].diff)
+            drop(top[0].diff, self.key, self.state, self.threshold, self.scale, top[0].count, bottom[0].diff)
         else:
             ops.copy(top[0].diff, top[0].count, bottom[0].diff)
