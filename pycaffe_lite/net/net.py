@@ -17,6 +17,7 @@ from ..blob import Blob
 from ..errors import CaffeError, ConfigError, suggest
 from ..layer import Layer
 from ..proto import caffe_pb2, upgrade
+from . import debug
 from . import plan as planning
 from .describe import log_net
 from .plan import Plan, Step
@@ -76,6 +77,7 @@ class Net:
         trained: Net | None = None,
     ) -> None:
         self.source, self.device = source, devices.current()
+        self.debug_info = param.debug_info
         try:
             self.param = insert_splits(select(param))
             folder = os.path.dirname(os.path.abspath(source)) if os.path.exists(source) else ""
@@ -116,7 +118,9 @@ class Net:
         self._guarded: list[Any] = [n for n in graph.nodes if hasattr(n.layer, "fault")]
         self._losses = [(t, w) for n in graph.nodes for t, w in zip(n.top, n.loss_weights) if w]
         for node in graph.nodes:
-            self.blob_loss_weights.update({n: w for n, w in zip(node.top_names, node.loss_weights) if w and n in self.blobs})
+            self.blob_loss_weights.update(
+                {n: w for n, w in zip(node.top_names, node.loss_weights) if w and n in self.blobs}
+            )
 
     def _fill(self) -> None:
         """First values of all parameters, each layer's own blobs (`blobs {}` in the net) over its fillers."""
@@ -164,6 +168,11 @@ class Net:
 
     def _forward_range(self, first: int, last: int) -> None:
         plan = self._plan("forward")
+        if self.debug_info and first != last:
+            for index in range(first, last + 1):
+                self._forward_range(index, index)
+                debug.forward(self.graph.nodes[index])
+            return
         for part in plan.segments(first, last):
             if not isinstance(part, Step):
                 plan.program.run(*part)
@@ -201,6 +210,13 @@ class Net:
 
     def _backward_range(self, first: int, last: int) -> None:
         plan = self._plan("backward")
+        if self.debug_info and first != last:
+            for index in range(first, last - 1, -1):
+                if self.graph.nodes[index].needs_backward:
+                    self._backward_range(index, index)
+                    debug.backward(self.graph.nodes[index])
+            debug.norms(self.graph)
+            return
         for part in plan.segments(last, first):
             if isinstance(part, Step):
                 self._run_on_host(part, "backward")
@@ -208,7 +224,9 @@ class Net:
                 plan.program.run(*part)
         plan.after(plan.steps)
 
-    def _with_callbacks(self, calls: tuple[list[Callback], list[Callback]], index: int, run: Callable[[], None]) -> None:
+    def _with_callbacks(
+        self, calls: tuple[list[Callback], list[Callback]], index: int, run: Callable[[], None]
+    ) -> None:
         for call in calls[0]:
             call(index)
         run()
@@ -230,7 +248,11 @@ class Net:
     # pycaffe's forward and backward ------------------------------------------------------------------------
 
     def forward(
-        self, blobs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **inputs: Any
+        self,
+        blobs: Sequence[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **inputs: Any,
     ) -> dict[str, np.ndarray]:
         """Run layers `start` to `end` (names) with these arrays as inputs.
 
@@ -248,7 +270,11 @@ class Net:
         return {name: self.blobs[name].data for name in names}
 
     def backward(
-        self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **gradients: Any
+        self,
+        diffs: Sequence[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **gradients: Any,
     ) -> dict[str, np.ndarray]:
         """Run layers `start` down to `end` (names) with these arrays as the outputs' gradients.
 
@@ -269,18 +295,24 @@ class Net:
         """Let the MemoryData layer with which the net begins take its batches from these arrays."""
         first = self.layers[0]
         if first.type != "MemoryData":
-            raise ConfigError(f"set_input_arrays: the first layer must be of type MemoryData, but {first.name!r} is {first.type}")
+            raise ConfigError(
+                f"set_input_arrays: the first layer must be of type MemoryData, but {first.name!r} is {first.type}"
+            )
         first.reset(data, labels)  # type: ignore[attr-defined]
 
     def _set_inputs(self, arrays: dict[str, Any]) -> None:
         if set(arrays) != set(self.inputs):
-            raise ConfigError(f"inputs of the net are {', '.join(self.inputs) or 'none'}, got {', '.join(arrays)}")
+            raise ConfigError(
+                f"inputs of the net are {', '.join(self.inputs) or 'none'}, got {', '.join(arrays)}"
+            )
         for name, array in arrays.items():
             assign(self.blobs[name], array, "data")
 
     def _index(self, layer_name: str) -> int:
         if layer_name not in self.layer_dict:
-            raise ConfigError(f"net {self.name!r} has no layer {layer_name!r}{suggest(layer_name, self._layer_names)}")
+            raise ConfigError(
+                f"net {self.name!r} has no layer {layer_name!r}{suggest(layer_name, self._layer_names)}"
+            )
         return self._layer_names.index(layer_name)
 
     def _blob(self, name: str) -> Blob:
@@ -354,7 +386,9 @@ def assign(blob: Blob, array: Any, what: str) -> None:
     """Copy an array into a blob's data or diff; ConfigError unless its shape is the blob's."""
     array = np.asarray(array)
     if array.shape != blob.shape:
-        raise ConfigError(f"blob {blob.name!r} has shape {blob.shape}, but the {what} given has shape {array.shape}")
+        raise ConfigError(
+            f"blob {blob.name!r} has shape {blob.shape}, but the {what} given has shape {array.shape}"
+        )
     getattr(blob, what)[...] = array
 
 

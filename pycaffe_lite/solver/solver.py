@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import random
 from ..errors import CaffeError, ConfigError
+from ..net import debug
 from ..net.net import Net
 from ..proto import upgrade
 from . import keep, policy, rules, snapshot
@@ -68,7 +69,9 @@ class Solver:
             self.judge.check(len(self.test_nets))
         except ConfigError as error:
             text = str(error)
-            known = self.source == "<message>" or ": layer " in text or text.startswith((self.source, "layer "))
+            known = (
+                self.source == "<message>" or ": layer " in text or text.startswith((self.source, "layer "))
+            )
             raise type(error)(text if known else f"{self.source}: {text}") from error
         for weights in solver.weights:
             for path in weights.split(","):
@@ -159,6 +162,8 @@ class Solver:
         self.update.clear()
         for on_start, _ in self._callbacks:
             on_start()
+        debugging = bool(p.debug_info and p.display and self.iter % p.display == 0)
+        self.net.debug_info = debugging or self.net.param.debug_info
         loss = 0.0
         for _ in range(p.iter_size):
             loss += self.net.run_forward()
@@ -172,7 +177,10 @@ class Solver:
             self._display(smoothed, rate)
         for _, on_gradients_ready in self._callbacks:
             on_gradients_ready()
+        before = [entry.blob.data.copy() for entry in self.update.entries] if debugging else []
         self.update.apply(rate, self.iter)
+        if debugging:
+            debug.update(self.net.graph, before)
 
     def _smooth(self, loss: float, start: int) -> float:
         """Mean of the last average_loss losses, updated as Caffe does."""
@@ -236,7 +244,12 @@ class Solver:
         results = outputs(net, [t / batches for t in totals or []])
         for output in results:
             self.report.test_output(self.iter, number, output)
-        if number == 0 and self.judge.is_needed and self.judge.observe(self.iter, results) and self.param.keep_best:
+        if (
+            number == 0
+            and self.judge.is_needed
+            and self.judge.observe(self.iter, results)
+            and self.param.keep_best
+        ):
             keep.write_best(self)
         return NONE
 
