@@ -94,6 +94,6 @@ def test_files_and_functions_are_small():
 
 
 def test_no_file_names_a_place_on_one_machine():
-    places = re.compile(r"/(?:work|root|farm|home/\w+|tmp/\w+)/".encode())
+    places = re.compile(rb"/(?:work|root|farm|home/\w+|tmp/\w+)/")
     found = [path for path in tracked() if places.search((ROOT / path).read_bytes())]
     assert not found, f"paths of one machine in {', '.join(map(str, found))}"
