@@ -7,7 +7,7 @@ from typing import Any
 
 from .backend.cpu import gemm as cpu_gemm
 from .backend.cpu.convolution import Convolution
-from .kernel import expression, kernel
+from .kernel import device_function, expression, kernel
 
 
 def gemm(a: Any, b: Any, out: Any, m: int, n: int, k: int, trans_a: bool = False, trans_b: bool = False, accumulate: bool = False) -> None:
@@ -84,6 +84,28 @@ def finish_sum(i, partial, blocks, scale, out):  # type: ignore[no-untyped-def]
 
 
 finish_sum.cuda("double total = 0; for (int b = 0; b < blocks; ++b) total += partial[b]; out[0] = total * scale;")
+
+
+@device_function
+def block_sum(value):  # type: ignore[no-untyped-def]
+    """The sum of `value` over the threads of a CUDA block. (On the CPU an index is one thread: it has it all.)"""
+    return value
+
+
+block_sum.cuda("""
+__device__ double block_sum(double value) {  // every thread gets it; blockDim.x is a power of two
+    __shared__ double part[1024];
+    part[threadIdx.x] = value;
+    for (int half = blockDim.x / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) part[threadIdx.x] += part[threadIdx.x + half];
+    }
+    __syncthreads();
+    double sum = part[0];
+    __syncthreads();  // nobody writes the next sum before all have read this one
+    return sum;
+}
+""")
 
 
 def outer_count(shape: tuple[int, ...], axis: int) -> int:

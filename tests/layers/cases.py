@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import cases_data
+import cases_structure
 import cases_losses
+import cases_vision
 import numpy as np
 from exam import Case, spread
 
@@ -105,5 +107,6 @@ CASES: dict[str, list[Case]] = {
         Case('type: "Accuracy" accuracy_param { top_k: 2 }', [(5, 4), LABELS], tops=2),
     ],
 }  # fmt: skip
-CASES |= cases_data.CASES
+CASES |= cases_data.CASES | cases_structure.CASES
 CASES |= cases_losses.CASES
+CASES |= cases_vision.CASES
