@@ -30,7 +30,7 @@ def uniform(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.
 
 
 def gaussian(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
-    """Normal with `mean` and `std`; with `sparse` = s >= 0 each output keeps s inputs on average, others are 0."""
+    """Normal with `mean` and `std`; with `sparse` s >= 0, each value is kept with probability s / outputs, else 0."""
     if param.std < 0:
         raise ConfigError(f"gaussian filler: std must not be negative, got {param.std:g}")
     values = rng.standard_normal(shape, np.float32) * np.float32(param.std) + np.float32(param.mean)
@@ -77,7 +77,7 @@ def bilinear(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np
         raise ConfigError(f"bilinear filler: the blob must be 4-D with a square kernel, got shape {shape}")
     side = shape[3]
     half = math.ceil(side / 2)
-    centre = (2 * half - 1 - half % 2) / (2 * half)
+    centre = (side - 1) / (2 * half)
     line = 1 - np.abs(np.arange(side) / half - centre)
     return np.broadcast_to(np.outer(line, line), shape).copy()
 
@@ -99,7 +99,10 @@ def fill(out: np.ndarray, param: Any, rng: np.random.Generator) -> None:
         out[...] = 0
         return
     if param.type not in FILLERS:
-        raise ConfigError(f"unknown filler type {param.type!r}{suggest(param.type, FILLERS)}; known: {', '.join(FILLERS)}")
+        raise ConfigError(
+            f"unknown filler type {param.type!r}{suggest(param.type, FILLERS)}; known: {', '.join(FILLERS)}"
+        )
     if param.sparse != -1 and param.type != "gaussian":
         raise ConfigError(f"{param.type} filler: sparse is only for the gaussian filler, got {param.sparse}")
-    out[...] = FILLERS[param.type](out.shape, param, rng)
+    if out.size:
+        out[...] = FILLERS[param.type](out.shape, param, rng)

@@ -38,11 +38,6 @@ class Memory:
         else:
             self._device, self._array = device, array
 
-    @property
-    def is_placed(self) -> bool:
-        """Whether there is an array on either side."""
-        return self._host is not None or self._array is not None
-
     def array_on(self, device: Device) -> Any:
         """The flat array on `device`, made if need be, valid or not: what a plan bakes into its launches."""
         if device is CPU:
@@ -50,7 +45,8 @@ class Memory:
                 self._host = CPU.zeros(self.count, self.dtype)
             return self._host
         if self._array is None or self._device is not device:
-            self.to_host()
+            if self.state is not State.UNINITIALIZED:
+                self.to_host_for_writing()  # what another device holds would be lost
             self._device, self._array = device, device.zeros(self.count, self.dtype)
         return self._array
 
@@ -78,8 +74,9 @@ class Memory:
         array = self.array_on(device)
         if self.state is State.AT_CPU:
             device.copy_in(array, self.array_on(CPU))
-        if self.state is not State.AT_GPU:
             self.state = State.SYNCED
+        elif self.state is State.UNINITIALIZED:
+            self.state = State.AT_GPU
 
     def written_on(self, device: Device) -> None:
         """Note that a run on `device` has written this memory."""
