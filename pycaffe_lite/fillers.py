@@ -94,7 +94,7 @@ FILLERS: dict[str, Filler] = {
 
 
 def fill(out: np.ndarray, param: Any, rng: np.random.Generator) -> None:
-    """Write first values into `out` as `param` (a FillerParameter, or None for zeros) says; ConfigError for a bad one."""
+    """Write first values into `out` as `param` (FillerParameter, None for zeros) says; ConfigError for a bad one."""
     if param is None:
         out[...] = 0
         return

@@ -93,8 +93,10 @@ def test_a_negative_seed_means_a_new_one_each_time():
 
 NET = """
 layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4 dim: 6 } } }
-layer { name: "a" type: "InnerProduct" bottom: "x" top: "a" inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
-layer { name: "b" type: "InnerProduct" bottom: "a" top: "b" inner_product_param { num_output: 5 weight_filler { type: "gaussian" } } }
+layer { name: "a" type: "InnerProduct" bottom: "x" top: "a"
+        inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
+layer { name: "b" type: "InnerProduct" bottom: "a" top: "b"
+        inner_product_param { num_output: 5 weight_filler { type: "gaussian" } } }
 layer { name: "d" type: "Dropout" bottom: "b" top: "d" }
 """
 
