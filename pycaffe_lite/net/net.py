@@ -302,17 +302,13 @@ class Net:
 
     def _set_inputs(self, arrays: dict[str, Any]) -> None:
         if set(arrays) != set(self.inputs):
-            raise ConfigError(
-                f"inputs of the net are {', '.join(self.inputs) or 'none'}, got {', '.join(arrays)}"
-            )
+            raise ConfigError(f"inputs of the net are {', '.join(self.inputs) or 'none'}, got {', '.join(arrays)}")
         for name, array in arrays.items():
             assign(self.blobs[name], array, "data")
 
     def _index(self, layer_name: str) -> int:
         if layer_name not in self.layer_dict:
-            raise ConfigError(
-                f"net {self.name!r} has no layer {layer_name!r}{suggest(layer_name, self._layer_names)}"
-            )
+            raise ConfigError(f"net {self.name!r} has no layer {layer_name!r}{suggest(layer_name, self._layer_names)}")
         return self._layer_names.index(layer_name)
 
     def _blob(self, name: str) -> Blob:
@@ -386,9 +382,7 @@ def assign(blob: Blob, array: Any, what: str) -> None:
     """Copy an array into a blob's data or diff; ConfigError unless its shape is the blob's."""
     array = np.asarray(array)
     if array.shape != blob.shape:
-        raise ConfigError(
-            f"blob {blob.name!r} has shape {blob.shape}, but the {what} given has shape {array.shape}"
-        )
+        raise ConfigError(f"blob {blob.name!r} has shape {blob.shape}, but the {what} given has shape {array.shape}")
     getattr(blob, what)[...] = array
 
 

@@ -73,7 +73,7 @@ class Options:
     folder: str = ""
 
 
-def wire(param: Any, options: Options = Options()) -> Graph:  # noqa: B008  (frozen)
+def wire(param: Any, options: Options = Options()) -> Graph:
     """Build the graph of a NetParameter that is selected and has its splits; ConfigError for a wrong net."""
     return _Wiring(param, options).graph
 
@@ -161,7 +161,9 @@ class _Wiring:
 
     def make_params(self, node: Node, message: Any, params: Any) -> None:
         if len(message.param) > len(params):
-            raise node.layer.error(f"param: given {len(message.param)} times, but the layer has {len(params)} parameter blob(s)")
+            raise node.layer.error(
+                f"param: given {len(message.param)} times, but the layer has {len(params)} parameter blob(s)"
+            )
         node.params = params
         for index, param in enumerate(params):
             spec = param_spec(node.layer, message, index, param)
@@ -210,7 +212,9 @@ class _Wiring:
     def set_loss_weights(self, node: Node, message: Any) -> None:
         weights = list(message.loss_weight)
         if len(weights) not in (0, len(node.top)):
-            raise node.layer.error(f"loss_weight: give it 0 or {len(node.top)} times, once for each top, got {len(weights)}")
+            raise node.layer.error(
+                f"loss_weight: give it 0 or {len(node.top)} times, once for each top, got {len(weights)}"
+            )
         if not weights and node.layer.is_loss:
             weights = [1.0]
         node.loss_weights = weights + [0.0] * (len(node.top) - len(weights))

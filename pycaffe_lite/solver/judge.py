@@ -62,12 +62,16 @@ class Judge:
             if output.name == wanted:
                 return output
         names = sorted({o.name for o in outputs})
-        raise ConfigError(f"metric: the test net has no output {wanted!r}{suggest(wanted, names)}; it has {', '.join(names)}")
+        raise ConfigError(
+            f"metric: the test net has no output {wanted!r}{suggest(wanted, names)}; it has {', '.join(names)}"
+        )
 
     def check(self, test_nets: int) -> None:
         """Refuse to judge where nothing is tested."""
         if self.is_needed and not test_nets:
-            raise ConfigError("lr_policy plateau, early_stop and keep_best go by test results, but there is no test net")
+            raise ConfigError(
+                "lr_policy plateau, early_stop and keep_best go by test results, but there is no test net"
+            )
 
     def state(self) -> dict[str, float]:
         """What a resumed run needs to judge alike."""

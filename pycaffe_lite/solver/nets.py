@@ -47,8 +47,12 @@ class NetMaker:
             net, source = getattr(p, given[0]), "<message>"
         else:
             net, source = self.read(getattr(p, given[0]), given[0])
-        tell("solver.cpp:87", f"Creating training net from {given[0]} file: {getattr(p, given[0])}" if source != "<message>"
-             else f"Creating training net specified in {given[0]}.")
+        tell(
+            "solver.cpp:87",
+            f"Creating training net from {given[0]} file: {getattr(p, given[0])}"
+            if source != "<message>"
+            else f"Creating training net specified in {given[0]}.",
+        )
         return self.make(net, source, caffe_pb2.TRAIN, p.train_state)
 
     def tests(self, trained: Net) -> list[Net]:
@@ -77,7 +81,9 @@ class NetMaker:
             one = (p.net_param, "<message>") if p.HasField("net_param") else self.read(p.net, "net")
             sources += [one] * (wanted - len(sources))
         if p.test_state and len(p.test_state) != len(sources):
-            raise ConfigError(f"test_state: give it 0 or {len(sources)} times, once for each test net, got {len(p.test_state)}")
+            raise ConfigError(
+                f"test_state: give it 0 or {len(sources)} times, once for each test net, got {len(p.test_state)}"
+            )
         if sources and p.test_interval < 1:
             raise ConfigError(f"test_interval: must be at least 1 where there are test nets, got {p.test_interval}")
         for count in p.test_iter:

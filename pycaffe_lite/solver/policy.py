@@ -128,7 +128,9 @@ def _check_values(p: Any) -> None:
         if list(getattr(p, name)) != sorted(getattr(p, name)):
             raise ConfigError(f"{name}: must be in ascending order, got {list(getattr(p, name))}")
     if p.lr_policy == "multifixed" and len(p.stagelr) != len(p.stageiter):
-        raise ConfigError(f"stagelr and stageiter: must be given equally often, got {len(p.stagelr)} and {len(p.stageiter)}")
+        raise ConfigError(
+            f"stagelr and stageiter: must be given equally often, got {len(p.stagelr)} and {len(p.stageiter)}"
+        )
     for name in ("warmup_iter", "rampup_interval"):
         if getattr(p, name) < 0:
             raise ConfigError(f"{name}: must not be negative, got {getattr(p, name)}")

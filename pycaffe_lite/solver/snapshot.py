@@ -42,7 +42,9 @@ def restore(solver: Any, path: str | os.PathLike[str]) -> None:
     for index, (history, proto) in enumerate(zip(histories, message.history)):
         array = blobproto.to_array(proto, where=f"{source}: history {index}")
         if array.size != history.size:
-            raise WeightsError(f"{source}: history {index} has shape {array.shape}, the net's parameter {history.shape}")
+            raise WeightsError(
+                f"{source}: history {index} has shape {array.shape}, the net's parameter {history.shape}"
+            )
         values.append(array.reshape(history.shape))
     if message.learned_net:
         solver.net.copy_from(find_model(message.learned_net, source))

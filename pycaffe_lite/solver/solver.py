@@ -69,9 +69,7 @@ class Solver:
             self.judge.check(len(self.test_nets))
         except ConfigError as error:
             text = str(error)
-            known = (
-                self.source == "<message>" or ": layer " in text or text.startswith((self.source, "layer "))
-            )
+            known = self.source == "<message>" or ": layer " in text or text.startswith((self.source, "layer "))
             raise type(error)(text if known else f"{self.source}: {text}") from error
         for weights in solver.weights:
             for path in weights.split(","):
@@ -244,12 +242,7 @@ class Solver:
         results = outputs(net, [t / batches for t in totals or []])
         for output in results:
             self.report.test_output(self.iter, number, output)
-        if (
-            number == 0
-            and self.judge.is_needed
-            and self.judge.observe(self.iter, results)
-            and self.param.keep_best
-        ):
+        if number == 0 and self.judge.is_needed and self.judge.observe(self.iter, results) and self.param.keep_best:
             keep.write_best(self)
         return NONE
 

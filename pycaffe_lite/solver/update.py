@@ -166,7 +166,16 @@ class Update:
         correction = 1.0
         if self.name in ("Adam", "AdamW"):
             correction = math.sqrt(1 - p.momentum2**t) / (1 - p.momentum**t)
-        values = (rate, 1 / p.iter_size, p.weight_decay, p.momentum, p.momentum2, p.rms_decay, p.delta, correction)
+        values = (
+            rate,
+            1 / p.iter_size,
+            p.weight_decay,
+            p.momentum,
+            p.momentum2,
+            p.rms_decay,
+            p.delta,
+            correction,
+        )
         self.net.device.copy_in(self.numbers, np.array(values, self.dtype))
 
     @contextmanager
