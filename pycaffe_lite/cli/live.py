@@ -19,7 +19,7 @@ class Live(Report):
 
         self.console = Console(stderr=True, highlight=False)
         self.live: Any = RichLive(console=self.console, auto_refresh=False, transient=True)
-        self.max_iter, self.tested, self.results = max_iter, "", []  # type: ignore[var-annotated]
+        self.max_iter, self.tested = max_iter, ""
         self.start = self.shown = time.perf_counter()
         self.first, self.last, self.speed, self.smooth = None, 0, 0.0, None  # type: ignore[var-annotated]
 
@@ -54,23 +54,26 @@ class Live(Report):
         ]
         if self.tested:
             parts.append(self.tested)
-        self.live.update("  ".join(parts), refresh=True)
+        self.write("  ".join(parts))
 
-    def testing(self, iteration, net):
-        self.results = []
+    def write(self, line: str) -> None:
+        """Redraw the line, cut to the width of the terminal."""
+        from rich.text import Text
+
+        self.live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def test_progress(self, done, total):
         now = time.perf_counter()
         if now - self.shown > REFRESH:
             self.shown = now
-            self.live.update(f"testing {done}/{total}  {self.tested}", refresh=True)
+            self.write(f"testing {done}/{total}  {self.tested}")
 
-    def test_output(self, iteration, net, output):
-        self.results.append(f"{output.name} {output.value:.4g}")
-        self.tested = "test " + ", ".join(self.results[:4])
-        where = f"test net {net}" if net else "test"
-        if output.index < 8:
-            self.console.print(f"iteration {iteration}: {where} {output.name} = {output.value:.5g}")
+    def tested(self, iteration, net, outputs):
+        shown = ", ".join(f"{o.name} = {o.value:.5g}" for o in outputs[:6]) + (", ..." if len(outputs) > 6 else "")
+        self.console.print(f"iteration {iteration}: test{f' net {net}' if net else ''} {shown}")
+        if net == 0 and outputs:
+            best = next((o for o in outputs if not o.weight), outputs[0])
+            self.tested = f"test {best.name} {best.value:.4g}"
         self.shown, self.last = time.perf_counter(), iteration
 
     def test_interrupted(self):

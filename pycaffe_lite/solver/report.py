@@ -48,6 +48,9 @@ class Report:
     def test_output(self, iteration: int, net: int, output: Output) -> None:
         """One output of a test net, averaged over test_iter batches."""
 
+    def tested(self, iteration: int, net: int, outputs: Sequence[Output]) -> None:
+        """A test is over; all its averaged outputs at once."""
+
     def test_interrupted(self) -> None:
         """A test was stopped by request."""
 

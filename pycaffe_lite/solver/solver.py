@@ -242,6 +242,7 @@ class Solver:
         results = outputs(net, [t / batches for t in totals or []])
         for output in results:
             self.report.test_output(self.iter, number, output)
+        self.report.tested(self.iter, number, results)
         if number == 0 and self.judge.is_needed and self.judge.observe(self.iter, results) and self.param.keep_best:
             keep.write_best(self)
         return NONE
