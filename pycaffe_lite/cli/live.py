@@ -19,7 +19,7 @@ class Live(Report):
 
         self.console = Console(stderr=True, highlight=False)
         self.live: Any = RichLive(console=self.console, auto_refresh=False, transient=True)
-        self.max_iter, self.tested = max_iter, ""
+        self.max_iter, self.last_test = max_iter, ""
         self.start = self.shown = time.perf_counter()
         self.first, self.last, self.speed, self.smooth = None, 0, 0.0, None  # type: ignore[var-annotated]
 
@@ -52,8 +52,8 @@ class Live(Report):
             f"{self.speed:.0f} it/s" if self.speed >= 10 else f"{self.speed:.2f} it/s",
             f"ETA {clock(left)}",
         ]
-        if self.tested:
-            parts.append(self.tested)
+        if self.last_test:
+            parts.append(self.last_test)
         self.write("  ".join(parts))
 
     def write(self, line: str) -> None:
@@ -66,14 +66,14 @@ class Live(Report):
         now = time.perf_counter()
         if now - self.shown > REFRESH:
             self.shown = now
-            self.write(f"testing {done}/{total}  {self.tested}")
+            self.write(f"testing {done}/{total}  {self.last_test}")
 
     def tested(self, iteration, net, outputs):
         shown = ", ".join(f"{o.name} = {o.value:.5g}" for o in outputs[:6]) + (", ..." if len(outputs) > 6 else "")
         self.console.print(f"iteration {iteration}: test{f' net {net}' if net else ''} {shown}")
         if net == 0 and outputs:
             best = next((o for o in outputs if not o.weight), outputs[0])
-            self.tested = f"test {best.name} {best.value:.4g}"
+            self.last_test = f"test {best.name} {best.value:.4g}"
         self.shown, self.last = time.perf_counter(), iteration
 
     def test_interrupted(self):
@@ -82,8 +82,11 @@ class Live(Report):
     def snapshot(self, kind, path):
         self.console.print(f"Writing {path}")
 
-    def done(self, early):
+    def close(self):
         self.live.stop()
+
+    def done(self, early):
+        self.close()
         self.console.print("Stopped early." if early else f"Done in {clock(time.perf_counter() - self.start)}.")
 
 

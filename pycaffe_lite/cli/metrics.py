@@ -47,4 +47,6 @@ class Metrics(Report):
 
     def done(self, early):
         self.write("done", early=early)
+
+    def close(self):
         self._file.close()

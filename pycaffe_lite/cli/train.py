@@ -103,6 +103,9 @@ def train(solver: Any, args: argparse.Namespace) -> int:
     with Signals(args.sigint_effect, args.sighup_effect) as signals:
         solver.action = signals.action
         caffe_log.tell("caffe.cpp:248", "Starting Optimization")
-        solver.solve(args.snapshot)
+        try:
+            solver.solve(args.snapshot)
+        finally:
+            solver.report.close()
         caffe_log.tell("caffe.cpp:259", "Optimization Done.")
     return 0

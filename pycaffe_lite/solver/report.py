@@ -60,6 +60,9 @@ class Report:
     def done(self, early: bool) -> None:
         """Training is over, or was stopped by request."""
 
+    def close(self) -> None:
+        """Nothing more will come, be it that training is over or that it failed."""
+
 
 class Reports(Report):
     """Several reports as one."""
