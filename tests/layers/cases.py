@@ -22,19 +22,6 @@ def elementwise(formula):
     return lambda bottoms, params, layer: [formula(bottoms[0])]
 
 
-def pooled(bottoms, params, layer):
-    """Each window looked at by itself."""
-    p, w, x = layer.param, layer.window, bottoms[0]
-    out = np.zeros((*x.shape[:2], w.oh, w.ow))
-    for r in range(w.oh):
-        for c in range(w.ow):
-            top, left = r * w.sh - w.ph, c * w.sw - w.pw
-            patch = x[:, :, max(top, 0) : top + w.kh, max(left, 0) : left + w.kw]
-            size = (min(top + w.kh, w.h + w.ph) - top) * (min(left + w.kw, w.w + w.pw) - left)
-            out[:, :, r, c] = patch.max((2, 3)) if p.pool == p.MAX else patch.sum((2, 3)) / size
-    return [out]
-
-
 def inner_product(bottoms, params, layer):
     x = bottoms[0].reshape(layer.rows, -1)
     weight = params[0] if layer.param.transpose else params[0].T
@@ -85,14 +72,6 @@ CASES: dict[str, list[Case]] = {
         Case('type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 pad: 1 stride: 2 group: 2 }', [(1, 4, 5, 6)] * 2, tops=2),
         Case('type: "Convolution" convolution_param { num_output: 2 kernel_h: 1 kernel_w: 3 dilation: 2 pad: 2 bias_term: false }', [(2, 1, 4, 5)]),
         Case('type: "Convolution" convolution_param { num_output: 1 kernel_size: 1 }', [(1, 1, 1, 1)]),
-    ],
-    "Pooling": [
-        Case('type: "Pooling" pooling_param { kernel_size: 2 stride: 2 }', [(2, 3, 5, 7)], reference=pooled),
-        Case('type: "Pooling" pooling_param { kernel_size: 3 stride: 2 pad: 1 }', [(2, 1, 6, 9)], reference=pooled),
-        Case('type: "Pooling" pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }', [(1, 2, 6, 9)], reference=pooled),
-        Case('type: "Pooling" pooling_param { pool: AVE global_pooling: true }', [(2, 2, 3, 4)], reference=pooled),
-        Case('type: "Pooling" pooling_param { kernel_h: 1 kernel_w: 3 stride_h: 2 stride_w: 1 round_mode: FLOOR }', reference=pooled),
-        Case('type: "Pooling" pooling_param { kernel_size: 1 }', [(1, 1, 1, 1)], reference=pooled),
     ],
     "EuclideanLoss": [
         Case('type: "EuclideanLoss"', [(3, 4), (3, 4)], reference=lambda b, p, layer: [((b[0] - b[1]) ** 2).sum() / 6]),
