@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from pycaffe_lite.net.net import Net
 from pycaffe_lite.proto import SolverParameter, caffe_pb2, upgrade
 from pycaffe_lite.solver.solver import Solver
 
-MODELS = Path(__file__).resolve().parents[2] / "models" / "lenet"
+ROOT = Path(__file__).resolve().parents[2]
+MODELS, README = ROOT / "models" / "lenet", ROOT / "README.md"
 
 
 def copy_models(folder: Path) -> Path:
@@ -107,6 +109,16 @@ def test_the_deploy_net_gives_the_scores_of_the_trained_net(small, tmp_path):
     assert np.array_equal(prob["ip2"], scores)
     odds = np.exp(scores - scores.max(axis=1, keepdims=True))
     assert prob["prob"] == pytest.approx(odds / odds.sum(axis=1, keepdims=True), abs=1e-6)
+
+
+def test_the_python_of_the_readme_runs(small, tmp_path, monkeypatch, capsys):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "lenet").symlink_to(small)
+    monkeypatch.chdir(tmp_path)
+    solver_of(small).net.save("models/lenet/lenet_iter_10000.caffemodel")
+    (code,) = re.findall(r"^```python\n(.*?)^```", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    exec(compile(code, str(README), "exec"), {})
+    assert capsys.readouterr().out.endswith("(20, 1, 5, 5)\n")
 
 
 @pytest.mark.slow
