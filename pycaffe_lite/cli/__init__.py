@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ..errors import CaffeError
 
-VERBS = ("train", "test", "time", "data")
+VERBS = ("train", "test", "time", "data", "summary")
 
 
 def caffe_spelling(arguments: Sequence[str]) -> list[str]:
@@ -35,7 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"caffe-lite {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb in VERBS:
-        importlib.import_module(f".{verb}", __name__).add_parser(verbs)
+        importlib.import_module(f".{verb.replace('-', '_')}", __name__).add_parser(verbs)
     return parser
 
 
