@@ -139,6 +139,12 @@ class Layer:
                 f"takes as many tops as bottoms, got {len(self.message.bottom)} bottom(s) and {len(self.message.top)} top(s)"
             )
 
+    def refuse_in_place(self) -> None:
+        """Refuse a top with the name of a bottom, where Caffe does."""
+        for name in self.message.top:
+            if name in self.message.bottom:
+                raise self.error(f"top: this type cannot work in place, so give the top another name than {name!r}")
+
     def setup(self) -> None:
         """Check the fields and read what does not depend on shapes; runs once."""
 

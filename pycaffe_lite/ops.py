@@ -64,6 +64,26 @@ def add_rows(j, x, rows, columns, out):  # type: ignore[no-untyped-def]
 add_rows.cuda("T total = out[i]; for (int row = 0; row < rows; ++row) total += x[row * columns + i]; out[i] = total;")
 
 
+@kernel(
+    "x: T*, rows: int, length: int, x_first: int, x_step: int, y_first: int, y_step: int -> y: T*",
+    over="rows * ((length + 4095) // 4096)",
+    work="min(length, 4096)",
+)
+def copy_rows(i, x, rows, length, x_first, x_step, y_first, y_step, y):  # type: ignore[no-untyped-def]
+    """`rows` rows of `length` elements, the first at x_first, x_step apart, go to y_first, y_step apart."""
+    parts = (length + 4095) // 4096
+    row, part = i // parts, i % parts * 4096
+    source, target = x_first + row * x_step, y_first + row * y_step
+    for j in range(part, min(part + 4096, length)):
+        y[target + j] = x[source + j]
+
+
+copy_rows.cuda(
+    "int row = i / length, j = i % length; y[y_first + row * y_step + j] = x[x_first + row * x_step + j];",
+    over="rows * length",
+)
+
+
 # Long sums are made of blocks, so that they run in parallel and still always add up in the same order.
 BLOCK = 4096
 BLOCKS, BLOCK_WORK = "(count + 4095) // 4096", "4096"

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from exam import Case
+from exam import Case, spread
+
+from pycaffe_lite import layers
+
+
+def rows(kind: str, reference, *table) -> list[Case]:
+    """Cases of one type from (fields, bottoms) or (fields, bottoms, options): fields go into the type's own message."""
+    made = []
+    for fields, bottoms, *options in table:
+        message = f"{layers.find(kind).param_field} {{ {fields} }}" if fields else ""
+        options = {"reference": reference} | dict(*options)
+        made.append(Case(f'type: "{kind}" {message}', bottoms, **options))
+    return made
 
 
 def repeated(x: np.ndarray, operand: np.ndarray, axis: int) -> np.ndarray:
@@ -36,8 +48,10 @@ def batch_norm(bottoms, params, layer):
 
 def learnt_norm(bottoms, params, layer):
     x, weight = bottoms[0], params[2][0]
-    mean, variance = (repeated(x, p / weight if weight else 0 * p, 1) for p in params[:2])
-    return [(x - mean) / np.sqrt(variance + layer.param.eps)]
+    mean, variance, *scale = (repeated(x, p, 1) for p in [*params[:2], *params[3:]])
+    part = 1 / weight if weight else 0
+    y = (x - part * mean) / np.sqrt(part * variance + layer.param.eps)
+    return [y * scale[0] + scale[1] if scale else y]
 
 
 def mvn(bottoms, params, layer):
@@ -52,54 +66,114 @@ def prelu(bottoms, params, layer):
     return [np.where(x > 0, x, x * repeated(x, params[0], 1 if params[0].ndim else 0))]
 
 
+def joined(bottoms, params, layer):
+    p = layer.param
+    return [np.concatenate(bottoms, p.concat_dim if p.HasField("concat_dim") else p.axis)]
+
+
+def pieces(bottoms, params, layer):
+    p = layer.param
+    cuts = list(p.slice_point) or len(layer.message.top)
+    return np.split(bottoms[0], cuts, p.slice_dim if p.HasField("slice_dim") else p.axis)
+
+
+def same_values(bottoms, params, layer):
+    return [bottoms[0]]
+
+
+def combined(bottoms, params, layer):
+    p = layer.param
+    if p.operation == p.SUM:
+        return [sum(a * x for a, x in zip(p.coeff or [1] * len(bottoms), bottoms))]
+    return [np.prod(bottoms, 0) if p.operation == p.PROD else np.max(bottoms, 0)]
+
+
+def locally_normalized(bottoms, params, layer):
+    """Each value by itself, its neighbourhood cut out of a padded copy."""
+    p, x = layer.param, bottoms[0]
+    across, reach = p.norm_region == p.ACROSS_CHANNELS, p.local_size // 2
+    squares = np.pad(x**2, [(0, 0)] + [(reach * on,) * 2 for on in (across, not across, not across)])
+    around = [p.local_size if on else 1 for on in (across, not across, not across)]
+    y = np.zeros_like(x)
+    for n, c, h, w in np.ndindex(x.shape):
+        total = squares[n, c : c + around[0], h : h + around[1], w : w + around[2]].sum()
+        norm = (p.k if across else 1) + p.alpha / np.prod(around) * total
+        y[n, c, h, w] = x[n, c, h, w] * norm**-p.beta
+    return [y]
+
+
+X = [(2, 3, 4, 5)]
+UNEQUAL = [spread((2, 3, 5), i, i / 100 - 1) for i in range(3)]
 LEARNT = [np.array([0.3, -0.4, 2.0]), np.array([1.0, 0.5, 3.0]), np.array([2.5])]
 UNUSED = [*LEARNT[:2], np.zeros(1)]  # weight 0: as if nothing had been learnt
+TEST = {"phase": "TEST"}
+ONCE = {"reshape": False}  # the shapes of its parameters or cuts do not go with another batch size
 
 CASES: dict[str, list[Case]] = {
-    "BatchNorm": [
-        Case('type: "BatchNorm"', reference=batch_norm),
-        Case('type: "BatchNorm" batch_norm_param { eps: 0.1 }', [(7, 3)], reference=batch_norm),
-        Case('type: "BatchNorm"', [(9,)], reference=lambda b, p, layer: [standardized(b[0], (0,), 1e-5)]),
-        Case('type: "BatchNorm" batch_norm_param { eps: 1 }', [(1, 1, 1, 1)], reference=batch_norm),
-        Case('type: "BatchNorm"', [(1, 1, 3, 5, 2)], reference=batch_norm),
-        Case('type: "BatchNorm"', phase="TEST", params=LEARNT, reference=learnt_norm),
-        Case('type: "BatchNorm"', [(2, 3, 67, 63)], phase="TEST", params=UNUSED, reference=learnt_norm),
-        Case('type: "BatchNorm" batch_norm_param { use_global_stats: true }', params=LEARNT, reference=learnt_norm),
-        Case('type: "BatchNorm" batch_norm_param { use_global_stats: false }', phase="TEST", reference=batch_norm),
-        Case('type: "BatchNorm" batch_norm_param { scale_bias: true }', reference=batch_norm),
-        Case('type: "BatchNorm" batch_norm_param { scale_bias: true }', phase="TEST", params=[*LEARNT, *LEARNT[:2]]),
-    ],
-    "Scale": [
-        Case('type: "Scale" scale_param { bias_term: true }', reference=scaled),
-        Case('type: "Scale"', [(3, 5)], reference=scaled),
-        Case('type: "Scale" scale_param { axis: -2 num_axes: 2 }', [(1, 2, 3, 5)], reference=scaled),
-        Case('type: "Scale" scale_param { axis: 0 num_axes: -1 }', [(2, 3, 3)], reference=scaled, reshape=False),
-        Case('type: "Scale" scale_param { num_axes: 0 bias_term: true }', reference=scaled),
-        Case('type: "Scale" scale_param { axis: 0 num_axes: 0 }', [(1,)], reference=scaled),
-        Case('type: "Scale" scale_param { axis: 0 }', [(2, 3, 4), (2, 3)], reference=scaled),
-        Case('type: "Scale" scale_param { bias_term: true }', [(2, 3, 4), (3, 4)], reference=scaled, reshape=False),
-        Case('type: "Scale"', [(2, 3, 4), ()], reference=scaled, reshape=False),
-        Case('type: "Scale" scale_param { bias_term: true }', [(2, 3, 70, 71)], reference=scaled),
-        Case('type: "Scale"', [(3, 5000)], reference=scaled),
-    ],
-    "Bias": [
-        Case('type: "Bias"', reference=biased),
-        Case('type: "Bias" bias_param { axis: 0 num_axes: 0 }', [(1, 1)], reference=biased),
-        Case('type: "Bias" bias_param { axis: 1 num_axes: -1 }', [(3, 2, 5)], reference=biased),
-        Case('type: "Bias" bias_param { axis: 0 }', [(2, 3, 4), (2,)], reference=biased),
-        Case('type: "Bias"', [(2, 3, 4), ()], reference=biased, reshape=False),
-    ],
-    "MVN": [
-        Case('type: "MVN"', reference=mvn),
-        Case('type: "MVN" mvn_param { across_channels: true }', [(3, 2, 3, 5)], reference=mvn),
-        Case('type: "MVN" mvn_param { normalize_variance: false }', [(1, 1, 1, 7)], reference=mvn),
-        Case('type: "MVN" mvn_param { across_channels: true normalize_variance: false }', [(2, 9)], reference=mvn),
-        Case('type: "MVN"', [(2, 1, 3, 2, 3)], reference=mvn),
-    ],
-    "PReLU": [
-        Case('type: "PReLU"', reference=prelu),
-        Case('type: "PReLU" prelu_param { channel_shared: true }', reference=prelu),
-        Case('type: "PReLU"', [(3, 1)], reference=prelu),
-        Case('type: "PReLU"', [(2, 70, 3, 31)], reference=prelu),
-    ],
+    "BatchNorm": rows(
+        "BatchNorm", batch_norm,
+        ("", X), ("eps: 0.1", [(7, 3)]), ("eps: 1", [(1, 1, 1, 1)]), ("", [(1, 1, 3, 5, 2)]),
+        ("", [(9,)], {"reference": lambda b, p, layer: [standardized(b[0], (0,), 1e-5)]}),
+        ("use_global_stats: false", X, TEST),
+        ("scale_bias: true", X),
+    ) + rows(
+        "BatchNorm", learnt_norm,
+        ("", X, TEST | {"params": LEARNT}), ("", [(2, 3, 67, 63)], TEST | {"params": UNUSED}),
+        ("use_global_stats: true", X, {"params": LEARNT}),
+        ("scale_bias: true", X, TEST | {"params": [*LEARNT, *LEARNT[:2]]}),
+    ),
+    "Scale": rows(
+        "Scale", scaled,
+        ("bias_term: true", X), ("", [(3, 5)]), ("", [(3, 5000)]), ("bias_term: true", [(2, 3, 70, 71)]),
+        ("axis: -2 num_axes: 2", [(1, 2, 3, 5)]), ("axis: 0 num_axes: -1 bias_term: true", [(2, 3, 3)], ONCE),
+        ("num_axes: 0 bias_term: true", X), ("axis: 0 num_axes: 0", [(1,)]),
+        ("axis: 0", [(2, 3, 4), (2, 3)]), ("bias_term: true", [(2, 3, 4), (3, 4)], ONCE), ("", [(2, 3, 4), ()], ONCE),
+    ),
+    "Bias": rows(
+        "Bias", biased,
+        ("", X), ("axis: 0 num_axes: 0", [(1, 1)]), ("axis: 1 num_axes: -1", [(3, 2, 5)]),
+        ("axis: 0", [(2, 3, 4), (2,)]), ("", [(2, 3, 4), ()], ONCE),
+    ),
+    "MVN": rows(
+        "MVN", mvn,
+        ("", X), ("across_channels: true", [(3, 2, 3, 5)]), ("normalize_variance: false", [(1, 1, 1, 7)]),
+        ("across_channels: true normalize_variance: false", [(2, 9)]), ("", [(2, 1, 3, 2, 3)]),
+    ),
+    "PReLU": rows(
+        "PReLU", prelu,
+        ("", X), ("channel_shared: true", X), ("", [(3, 1)]), ("", [(2, 70, 3, 31)]),
+    ),
+    "Concat": rows(
+        "Concat", joined,
+        ("", [(2, 3, 4), (2, 1, 4), (2, 5, 4)]), ("axis: -1", [(2, 3, 1), (2, 3, 7)]),
+        ("concat_dim: 0", [(1, 5), (2, 5)]), ("", [(2, 3, 70, 63), (2, 2, 70, 63)]), ("", [(1, 1)]),
+    ),
+    "Slice": rows(
+        "Slice", pieces,
+        ("", [(2, 6, 5)], {"tops": 3}), ("axis: -1 slice_point: 1 slice_point: 4", [(3, 2, 7)], {"tops": 3}),
+        ("slice_dim: 0", [(4,)], ONCE | {"tops": 4}), ("slice_point: 2", [(1, 3, 70, 63)], {"tops": 2}), ("", [(1, 1)]),
+    ),
+    "Flatten": rows(
+        "Flatten", same_values,
+        ("", X), ("axis: 0 end_axis: -2", X), ("axis: 2 end_axis: 1", [(2, 3, 4)]), ("axis: 0", [(1,)]),
+    ),
+    "Reshape": rows(
+        "Reshape", same_values,
+        ("shape { dim: 0 dim: -1 dim: 2 }", X), ("shape { dim: 1 dim: 3 } axis: -3 num_axes: 1", [(2, 3, 2)]),
+        ("shape { dim: 1 dim: 1 } axis: -1 num_axes: 0", [(2, 5)]), ("shape { }", [(1, 1)], ONCE),
+    ),
+    "Eltwise": rows(
+        "Eltwise", combined,
+        ("", [(2, 3, 5)] * 3), ("coeff: 2 coeff: -0.5 coeff: 0", [(2, 3)] * 3),
+        ("operation: PROD", [(2, 3, 5)] * 3), ("operation: PROD", [np.zeros((1, 2)), (1, 2)]),
+        ("operation: PROD stable_prod_grad: false", [(2, 3, 5)] * 2),
+        ("operation: MAX", UNEQUAL), ("operation: MAX", [np.ones(1), np.zeros(1)]),
+    ),
+    "LRN": rows(
+        "LRN", locally_normalized,
+        ("", [(2, 7, 3, 5)]), ("local_size: 3 alpha: 2 beta: 0.4 k: 1.5", [(1, 2, 1, 3)]),
+        ("local_size: 9", [(1, 3, 2, 2)]), ("local_size: 1", [(1, 1, 1, 1)]),
+        ("norm_region: WITHIN_CHANNEL local_size: 3", [(2, 2, 4, 7)]),
+        ("norm_region: WITHIN_CHANNEL beta: 1 k: 3", [(1, 2, 2, 3)]),
+    ),
 }  # fmt: skip
