@@ -6,6 +6,7 @@ import cases_data
 import cases_structure
 import cases_losses
 import cases_vision
+import cases_recurrent
 import numpy as np
 from exam import Case, spread
 
@@ -89,3 +90,4 @@ CASES: dict[str, list[Case]] = {
 CASES |= cases_data.CASES | cases_structure.CASES
 CASES |= cases_losses.CASES
 CASES |= cases_vision.CASES
+CASES |= cases_recurrent.CASES
