@@ -14,6 +14,14 @@ def _mean(values: np.ndarray) -> str:
     return f"{float(np.abs(values).mean(dtype=np.float64)) if values.size else 0:g}"
 
 
+def layer(node: Node, direction: str) -> None:
+    """Log what a layer has computed in this pass."""
+    if direction == "forward":
+        forward(node)
+    elif node.needs_backward:
+        backward(node)
+
+
 def forward(node: Node) -> None:
     """Log a layer's tops and parameters after its forward."""
     name = node.layer.name

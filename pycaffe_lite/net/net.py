@@ -5,27 +5,27 @@ from __future__ import annotations
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import device as devices
 from .. import fillers, random
 from ..blob import Blob
-from ..errors import CaffeError, ConfigError, suggest
+from ..errors import ConfigError, suggest
 from ..layer import Layer
 from ..proto import caffe_pb2, upgrade
-from . import debug
 from . import plan as planning
 from .describe import log_net
-from .plan import Plan, Step
+from .locate import MESSAGE, locating
+from .run import Callback, Runner
 from .select import select
 from .splits import insert_splits
-from .wire import Graph, Options, reshape, unknown_blob, wire
+from .wire import Graph, Options, unknown_blob, wire
 
-Callback = Callable[[int], None]
+if TYPE_CHECKING:
+    from ..formats.weights import LoadReport
 
 
 class Net:
@@ -38,25 +38,26 @@ class Net:
     def __init__(
         self,
         network_file: str | os.PathLike[str],
-        phase: int | str = caffe_pb2.TEST,
-        level: int = 0,
+        phase: int | str | os.PathLike[str] = caffe_pb2.TEST,
+        level: int | None = None,
         stages: Iterable[str] | None = None,
         weights: str | os.PathLike[str] | None = None,
         *,
         allow_unknown: bool = False,
     ):
         if isinstance(phase, (str, os.PathLike)):  # Net(file, weights, phase)
-            weights, phase, level = phase, level, 0
+            weights, phase, level = phase, caffe_pb2.TEST if level is None else level, None
+        if phase not in (caffe_pb2.TRAIN, caffe_pb2.TEST):
+            raise ConfigError(f"phase: must be TRAIN ({caffe_pb2.TRAIN}) or TEST ({caffe_pb2.TEST}), got {phase!r}")
         param = upgrade.read_net(network_file, allow_unknown=allow_unknown)
-        param.state.phase, param.state.level = phase, level
-        del param.state.stage[:]
+        param.state.phase, param.state.level = phase, level or 0
         param.state.stage.extend(stages or [])
         self._init(param, os.fspath(network_file))
         if weights is not None:
             self.copy_from(weights)
 
     @classmethod
-    def from_proto(cls, param: Any, source: str = "<message>", **options: Any) -> Net:
+    def from_proto(cls, param: Any, source: str = MESSAGE, **options: Any) -> Net:
         """A net from a NetParameter message whose `state` says phase, level and stages.
 
         Options: `dtype` (float32 or float64), `alias_in_place`, `share_memory`, `keep` (names of blobs to be
@@ -77,30 +78,21 @@ class Net:
         trained: Net | None = None,
     ) -> None:
         self.source, self.device = source, devices.current()
-        self.debug_info = param.debug_info
-        try:
+        with locating(source, param.state):
             self.param = insert_splits(select(param))
             folder = os.path.dirname(os.path.abspath(source)) if os.path.exists(source) else ""
             self.graph: Graph = wire(self.param, Options(dtype, alias_in_place, folder))
-        except CaffeError as error:
-            raise type(error)(located(source, str(error))) from error
-        self.memory_bytes = planning.allocate(self.graph, self.device, share_memory, frozenset(keep))
-        self._plans: dict[str, Plan] = {}
-        self._stale = False
-        self._name_everything()
-        self.before_forward_callbacks: list[Callback] = []
-        self.after_forward_callbacks: list[Callback] = []
-        self.before_backward_callbacks: list[Callback] = []
-        self.after_backward_callbacks: list[Callback] = []
-        if trained is None:
-            self._fill()
-        else:
-            self.share_trained_layers_with(trained)
+            self.memory_bytes = planning.allocate(self.graph, self.device, share_memory, frozenset(keep))
+            self._name_everything()
+            self._runner = Runner(self.graph, self.device)
+            self._runner.debug_info = param.debug_info
+            if trained is None:
+                self._fill()
+            else:
+                self.share_trained_layers_with(trained)
         planning.set_loss_diffs(self.graph)
         for node in self.graph.nodes:
             node.layer.start(node.top)
-        for blob in planning.all_blobs(self.graph):
-            blob.on_reshape = self._blob_reshaped
         log_net(self)
 
     def _name_everything(self) -> None:
@@ -115,135 +107,75 @@ class Net:
         self.top_names = OrderedDict((n.layer.name, n.top_names) for n in graph.nodes)
         self.bottom_names = OrderedDict((n.layer.name, n.bottom_names) for n in graph.nodes)
         self.blob_loss_weights = OrderedDict.fromkeys(self.blobs, 0.0)
-        self._guarded: list[Any] = [n for n in graph.nodes if hasattr(n.layer, "fault")]
-        self._losses = [(t, w) for n in graph.nodes for t, w in zip(n.top, n.loss_weights) if w]
         for node in graph.nodes:
             self.blob_loss_weights.update(
                 {n: w for n, w in zip(node.top_names, node.loss_weights) if w and n in self.blobs}
             )
 
     def _fill(self) -> None:
-        """First values of all parameters, each layer's own blobs (`blobs {}` in the net) over its fillers."""
+        """First values of all parameters: from the fillers, and those that the net's file has itself (`blobs`)."""
+        from ..formats import caffemodel
+
         generator = random.new_generator()
         for layer, blob, filler in self.graph.fillers:
             try:
                 fillers.fill(blob.data, filler, generator)
             except ConfigError as error:
                 raise layer.error(f"parameter {layer.blobs.index(blob)}: {error}") from error
+        for layer, message in zip(self.layers, self.param.layer):
+            if message.blobs:
+                caffemodel.copy_layer(layer, list(message.blobs), self.source)
+                del message.blobs[:]
 
     # Running -----------------------------------------------------------------------------------------------
 
-    def _blob_reshaped(self) -> None:
-        self._stale = True
+    @property
+    def debug_info(self) -> bool:
+        """Whether to log mean magnitudes of all that is computed."""
+        return self._runner.debug_info
+
+    @debug_info.setter
+    def debug_info(self, wanted: bool) -> None:
+        self._runner.debug_info = wanted
 
     def reshape(self) -> None:
         """Infer all shapes anew from the inputs' shapes. (forward does so by itself.)"""
-        self._reshape_from(0)
-
-    def _reshape_from(self, first: int) -> None:
-        reshape(self.graph, first)
-        for node in self.graph.nodes[first:]:
-            planning.make_scratch(node, self.graph, self.device)
-        planning.set_loss_diffs(self.graph)
-        self._plans.clear()
-        self._stale = False
-
-    def _plan(self, direction: planning.Pass) -> Plan:
-        if direction not in self._plans:
-            self._plans[direction] = Plan(self.graph, direction, self.device)
-        return self._plans[direction]
+        with locating(self.source, self.param.state):
+            self._runner.reshape()
 
     def run_forward(self, first: int = 0, last: int | None = None) -> float:
-        """Forward through layers `first` to `last` (included); returns the weighted loss of the net."""
+        """Forward through layers `first` to `last` (included); returns their weighted loss."""
         last = len(self.layers) - 1 if last is None else last
-        if self._stale:
-            self._reshape_from(0)
-        calls = self.before_forward_callbacks, self.after_forward_callbacks
-        if any(calls):
-            for index in range(first, last + 1):
-                self._with_callbacks(calls, index, partial(self._forward_range, index, index))
-        else:
-            self._forward_range(first, last)
-        return self.loss()
-
-    def _forward_range(self, first: int, last: int) -> None:
-        plan = self._plan("forward")
-        if self.debug_info and first != last:
-            for index in range(first, last + 1):
-                self._forward_range(index, index)
-                debug.forward(self.graph.nodes[index])
-            return
-        for part in plan.segments(first, last):
-            if not isinstance(part, Step):
-                plan.program.run(*part)
-                continue
-            self._run_on_host(part, "forward")
-            if self._stale:  # a data-dependent layer has changed the shapes of its tops
-                self._reshape_from(part.index + 1)
-                self._forward_range(part.index + 1, last)
-                return
-        plan.after(plan.steps)
-        self._check_faults()
-
-    def _check_faults(self) -> None:
-        """Raise what a run has found wrong in its values (a label outside the classes ...)."""
-        for node in self._guarded:
-            place = int(node.layer.fault[0])
-            if place:
-                node.layer.fault[0] = 0
-                raise node.layer.explain_fault(place - 1, node.bottom)
-
-    def loss(self) -> float:
-        """Sum of all tops with a loss weight, weighted, as they are now."""
-        total = sum(weight * float(top.data.sum(dtype=np.float64)) for top, weight in self._losses)
-        return total if total else 0.0
+        with locating(self.source, self.param.state):
+            self._runner.run("forward", first, last)
+        return self.loss(first, last)
 
     def run_backward(self, first: int | None = None, last: int = 0) -> None:
         """Backward through layers `first` down to `last` (included)."""
-        first = len(self.layers) - 1 if first is None else first
-        calls = self.before_backward_callbacks, self.after_backward_callbacks
-        if any(calls):
-            for index in range(first, last - 1, -1):
-                self._with_callbacks(calls, index, partial(self._backward_range, index, index))
-        else:
-            self._backward_range(first, last)
+        with locating(self.source, self.param.state):
+            self._runner.run("backward", last, len(self.layers) - 1 if first is None else first)
 
-    def _backward_range(self, first: int, last: int) -> None:
-        plan = self._plan("backward")
-        if self.debug_info and first != last:
-            for index in range(first, last - 1, -1):
-                if self.graph.nodes[index].needs_backward:
-                    self._backward_range(index, index)
-                    debug.backward(self.graph.nodes[index])
-            debug.norms(self.graph)
-            return
-        for part in plan.segments(last, first):
-            if isinstance(part, Step):
-                self._run_on_host(part, "backward")
-            else:
-                plan.program.run(*part)
-        plan.after(plan.steps)
+    def loss(self, first: int = 0, last: int | None = None) -> float:
+        """Sum of all tops with a loss weight, weighted, as they are now; of layers `first` to `last` (included)."""
+        nodes = self.graph.nodes[first : None if last is None else last + 1]
+        weighted = ((top, weight) for n in nodes for top, weight in zip(n.top, n.loss_weights) if weight)
+        return sum((weight * float(top.data.sum(dtype=np.float64)) for top, weight in weighted), 0.0)
 
-    def _with_callbacks(
-        self, calls: tuple[list[Callback], list[Callback]], index: int, run: Callable[[], None]
-    ) -> None:
-        for call in calls[0]:
-            call(index)
-        run()
-        for call in calls[1]:
-            call(index)
+    def before_forward(self, call: Callback) -> None:
+        """Call this with a layer's index in front of every forward of a layer."""
+        self._runner.callbacks["before", "forward"].append(call)
 
-    def _run_on_host(self, step: Step, direction: str) -> None:
-        node = step.node
-        try:
-            if direction == "forward":
-                node.layer.forward(node.bottom, node.top)
-            else:
-                node.layer.backward(node.top, node.propagate_down, node.bottom)
-        except CaffeError as error:
-            if repr(node.layer.name) in str(error):
-                raise
-            raise type(error)(f"layer {node.layer.name!r} ({node.layer.type}): {error}") from error
+    def after_forward(self, call: Callback) -> None:
+        """Call this with a layer's index behind every forward of a layer."""
+        self._runner.callbacks["after", "forward"].append(call)
+
+    def before_backward(self, call: Callback) -> None:
+        """Call this with a layer's index in front of every backward of a layer."""
+        self._runner.callbacks["before", "backward"].append(call)
+
+    def after_backward(self, call: Callback) -> None:
+        """Call this with a layer's index behind every backward of a layer."""
+        self._runner.callbacks["after", "backward"].append(call)
 
     # pycaffe's forward and backward ------------------------------------------------------------------------
 
@@ -341,21 +273,38 @@ class Net:
         for entry in own:  # layers that only this net has
             filler = next(f for _, blob, f in self.graph.fillers if blob is entry.blob)
             fillers.fill(entry.blob.data, filler, generator)  # type: ignore[arg-type]
-        self._plans.clear()
+        self._runner.forget_plans()
 
     share_with = share_trained_layers_with
 
-    def copy_from(self, path: str | os.PathLike[str]) -> None:
-        """Copy the parameters of all layers that a .caffemodel has too; WeightsError where shapes differ."""
-        from ..formats import caffemodel
+    def copy_from(self, path: str | os.PathLike[str], ignore_mismatch: bool = False) -> LoadReport:
+        """Copy the parameters of all layers that a file of weights has too; returns what became of each.
 
-        caffemodel.load(self, path)
+        The file is a .caffemodel, .caffemodel.h5, .npz or .safetensors. WeightsError where shapes differ, unless
+        with `ignore_mismatch`, which leaves such layers as they were.
+        """
+        from ..formats import weights
 
-    def save(self, path: str | os.PathLike[str], write_diff: bool = False) -> None:
-        """Write net and parameters as a .caffemodel, whole or not at all."""
-        from ..formats import caffemodel
+        return weights.load(self, path, ignore_mismatch)
 
-        caffemodel.save(self, path, write_diff)
+    def save(self, path: str | os.PathLike[str], write_diff: bool = False, half: bool = False) -> None:
+        """Write net and parameters, whole or not at all; as .h5, .npz, .safetensors, or else as a .caffemodel.
+
+        `write_diff` adds the gradients; with `half`, numbers take 16 bits.
+        """
+        from ..formats import weights
+
+        weights.save(self, path, write_diff, half)
+
+    def load_hdf5(self, path: str | os.PathLike[str]) -> LoadReport:
+        """copy_from, as pycaffe calls it for .h5 files."""
+        return self.copy_from(path)
+
+    def save_hdf5(self, path: str | os.PathLike[str], write_diff: bool = False) -> None:
+        """Write the parameters as HDF5, whatever the name of the file."""
+        from ..formats import weights
+
+        weights.save(self, path, write_diff, suffix=".h5")
 
     def first_bad_blob(self) -> str | None:
         """Which blob of the last forward first held a NaN or infinity, and its layer; None if all are finite."""
@@ -384,8 +333,3 @@ def assign(blob: Blob, array: Any, what: str) -> None:
     if array.shape != blob.shape:
         raise ConfigError(f"blob {blob.name!r} has shape {blob.shape}, but the {what} given has shape {array.shape}")
     getattr(blob, what)[...] = array
-
-
-def located(source: str, text: str) -> str:
-    """The text with the file in front, unless it is there already."""
-    return text if source == "<message>" or text.startswith(source) else f"{source}: {text}"

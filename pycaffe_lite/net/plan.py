@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
@@ -51,6 +52,8 @@ class Plan:
 
     def record(self, index: int, node: Node) -> Step:
         """Run the recipe of one layer, its launches going into the program."""
+        if self.direction == "backward":
+            refuse_gradients(node)
         reads, writes = touched(node, self.direction)
         step = Step(node, index, reads, writes, first=len(self.program))
         if not step.on_host:
@@ -59,45 +62,32 @@ class Plan:
             with recording(self.program):
                 if self.direction == "forward":
                     node.layer.forward(*operands)
-                else:
-                    refuse_labels(node)
+                elif node.layer.differentiable:
                     node.layer.backward(operands[1], node.propagate_down, operands[0])
         step.last = len(self.program)
         return step
 
-    def segments(self, first: int, last: int) -> Iterator[tuple[int, int] | Step]:
-        """The steps of layers first..last (included) as ranges of rows, broken where the host has to act."""
-        start = stop = None
-        for step in self.steps:
-            if not first <= step.index <= last:
-                continue
-            if step.on_host:
-                if start is not None:
-                    yield start, stop  # type: ignore[misc]
-                start = None
-                yield step
-                continue
-            start, stop = (step.first if start is None else start), step.last
-        if start is not None:
-            yield start, stop  # type: ignore[misc]
+    def segments(self, first: int, last: int) -> Iterator[list[Step]]:
+        """The steps of layers first..last (included), in lists that run in one go: each one on the host is alone."""
+        steps = (step for step in self.steps if first <= step.index <= last)
+        for _, segment in groupby(steps, lambda step: step.index if step.on_host else -1):
+            yield list(segment)
 
-    def before(self, steps: list[Step]) -> None:
-        """Bring what these steps read to the device."""
+    def run(self, segment: list[Step]) -> None:
+        """Run a segment on the device; what it reads is brought there first."""
         if self._moves:
-            for memory in {m for s in steps if not s.on_host for m in s.reads}:
+            for memory in {m for step in segment for m in step.reads}:
                 memory.to_device(self.device)
-
-    def after(self, steps: list[Step]) -> None:
-        """Note what these steps have written on the device."""
+        self.program.run(segment[0].first, segment[-1].last)
         if self._moves:
-            for memory in {m for s in steps if not s.on_host for m in s.writes}:
+            for memory in {m for step in segment for m in step.writes}:
                 memory.written_on(self.device)
 
 
-def refuse_labels(node: Node) -> None:
-    """A gradient for labels does not exist: say so, instead of leaving it out."""
-    for index in node.layer.no_gradient_to:
-        if index < len(node.bottom) and node.propagate_down[index]:
+def refuse_gradients(node: Node) -> None:
+    """A gradient that does not exist (of an accuracy, for labels): say so, instead of leaving it out."""
+    for index, wanted in enumerate(node.propagate_down):
+        if wanted and (index in node.layer.no_gradient_to or not node.layer.differentiable):
             raise node.layer.error(
                 f"cannot back-propagate to bottom {index} ({node.bottom_names[index]!r}); "
                 f"give the layer propagate_down: false for it"

@@ -15,15 +15,14 @@ log = logging.getLogger("pycaffe_lite")
 def select(net: NetParameter, tell: Callable[[str], None] = log.info) -> NetParameter:
     """The net with only the layers that its `state` includes; `tell` gets a line for every rule not met."""
     selected = copy_without(net, "layer")
-    selected.layer.extend(layer for layer in net.layer if _included(layer, net.state, tell))
+    selected.layer.extend(layer for layer in net.layer if included(layer, net.state, tell))
     return selected
 
 
-def _included(layer: LayerParameter, state: NetState, tell: Callable[[str], None]) -> bool:
+def included(layer: LayerParameter, state: NetState, tell: Callable[[str], None]) -> bool:
+    """Whether a net of this state has the layer."""
     if layer.include and layer.exclude:
-        raise ConfigError(
-            f"layer {layer.name!r} ({layer.type}): specify include rules or exclude rules, not both"
-        )
+        raise ConfigError(f"layer {layer.name!r} ({layer.type}): specify include rules or exclude rules, not both")
     if layer.include:
         return any(_meets(state, rule, layer.name, tell) for rule in layer.include)
     return not any(_meets(state, rule, layer.name, tell) for rule in layer.exclude)

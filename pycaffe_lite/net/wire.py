@@ -83,16 +83,17 @@ class _Wiring:
 
     def __init__(self, param: Any, options: Options):
         self.options, self.needs = options, {}  # blob -> whether its gradient is wanted
-        self.available: dict[str, None] = {}  # names that nobody has read yet, in order
+        self.available: set[str] = set()  # names that nobody has read yet
         self.makers: dict[str, Node] = {}
         self.shared: dict[str, int] = {}  # parameter name -> index in learnable
+        self.forced = param.force_backward
         self.graph = Graph(param.name, param.state.phase, np.dtype(options.dtype))
         for message in param.layer:
             self.add(message)
         prune_backward(self.graph.nodes)
-        if param.force_backward:
+        if self.forced:
             force_backward(self.graph.nodes)
-        self.graph.outputs = list(self.available)
+        self.graph.outputs = sorted(self.available)  # as Caffe's std::set has them: logs number them so
 
     def add(self, message: Any) -> None:
         phase = message.phase if message.HasField("phase") else self.graph.phase
@@ -103,9 +104,7 @@ class _Wiring:
         self.make_tops(node, message, shapes.top)
         self.make_params(node, message, shapes.params)
         self.set_loss_weights(node, message)
-        node.needs_backward = node.layer.differentiable and (
-            any(node.propagate_down) or any(node.layer.param_propagate_down)
-        )
+        node.needs_backward = any(self.needs[b] for b in node.bottom) or any(node.layer.param_propagate_down)
         for top in node.top:
             self.needs[top] = node.needs_backward
         self.graph.nodes.append(node)
@@ -114,20 +113,15 @@ class _Wiring:
 
     def connect_bottoms(self, node: Node, message: Any) -> None:
         if len(message.propagate_down) not in (0, len(message.bottom)):
-            raise node.layer.error(
-                f"propagate_down: give it 0 or {len(message.bottom)} times, once for each bottom, got {len(message.propagate_down)}"
-            )
+            rule = f"give it 0 or {len(message.bottom)} times, once for each bottom"
+            raise node.layer.error(f"propagate_down: {rule}, got {len(message.propagate_down)}")
         for index, name in enumerate(message.bottom):
-            if name not in self.graph.blobs:
-                made = ", ".join(self.graph.blobs) or "none"
-                hint = suggest(name, self.graph.blobs)
-                raise node.layer.error(f"unknown bottom {name!r} (bottom {index}){hint}; blobs so far: {made}")
             blob = self.graph.blobs[name]
             node.bottom.append(blob)
             node.bottom_names.append(name)
             wanted = message.propagate_down[index] if message.propagate_down else self.needs[blob]
-            node.propagate_down.append(wanted and node.layer.differentiable)
-            self.available.pop(name, None)
+            node.propagate_down.append(wanted)
+            self.available.discard(name)
 
     def make_tops(self, node: Node, message: Any, shapes: Any) -> None:
         names = list(message.top)
@@ -148,7 +142,7 @@ class _Wiring:
             if name != "(automatic)":
                 self.graph.blobs[name] = blob
                 self.makers[name] = node
-                self.available[name] = None
+                self.available.add(name)
 
     def may_alias(self, node: Node, index: int, shape: Any) -> bool:
         """Whether an in-place top may use its bottom's memory without anyone seeing a difference."""
@@ -157,7 +151,7 @@ class _Wiring:
             return False
         if maker.layer.shares_data or maker.layer.shares_diff:
             return False  # somebody else reads that memory too
-        return not (maker.needs_backward and "top" in maker.layer.backward_reads)
+        return not ((maker.needs_backward or self.forced) and "top" in maker.layer.backward_reads)
 
     def make_params(self, node: Node, message: Any, params: Any) -> None:
         if len(message.param) > len(params):
@@ -229,7 +223,8 @@ def param_spec(layer: Layer, message: Any, index: int, param: Param) -> Any:
     if param.statistic:
         if given and spec.lr_mult:
             raise layer.error(
-                f"param {index}: holds a statistic, not a weight, so lr_mult must be 0, got {spec.lr_mult:g}; leave `param` out"
+                f"param: number {index} holds a statistic, not a weight, so lr_mult must be 0, "
+                f"got {spec.lr_mult:g}; leave `param` out"
             )
         spec.lr_mult = spec.decay_mult = 0
     return spec

@@ -1,0 +1,102 @@
+"""Running a graph: plans are replayed, layers that live on the host are called, changes of shape are followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..device import Device
+from ..errors import CaffeError
+from . import debug
+from . import plan as planning
+from .plan import Pass, Plan, Step
+from .wire import Graph, reshape
+
+Callback = Callable[[int], None]
+
+
+class Runner:
+    """Forward and backward through any range of layers. `callbacks` are called with a layer's index around it."""
+
+    def __init__(self, graph: Graph, device: Device):
+        self.graph, self.device, self.debug_info = graph, device, False
+        self.callbacks: dict[tuple[str, Pass], list[Callback]] = {
+            (when, direction): [] for when in ("before", "after") for direction in ("forward", "backward")
+        }
+        self._plans: dict[Pass, Plan] = {}
+        self._stale = False
+        self._guarded = [node for node in graph.nodes if hasattr(node.layer, "fault")]
+        for blob in planning.all_blobs(graph):
+            blob.on_reshape = self._blob_reshaped
+
+    def _blob_reshaped(self) -> None:
+        self._stale = True
+
+    def forget_plans(self) -> None:
+        """Record anew before the next run: some memory has moved."""
+        self._plans.clear()
+
+    def reshape(self, first: int = 0) -> None:
+        """Infer all shapes anew from layer `first` on."""
+        reshape(self.graph, first)
+        for node in self.graph.nodes[first:]:
+            planning.make_scratch(node, self.graph, self.device)
+        planning.set_loss_diffs(self.graph)
+        self.forget_plans()
+        self._stale = False
+
+    def run(self, direction: Pass, low: int, high: int) -> None:
+        """Run layers `low` to `high` (included): forward in that order, backward in the other."""
+        if direction == "forward" and self._stale:
+            self.reshape()
+        before, after = self.callbacks["before", direction], self.callbacks["after", direction]
+        if before or after or self.debug_info:
+            for index in range(low, high + 1) if direction == "forward" else range(high, low - 1, -1):
+                for call in before:
+                    call(index)
+                self._run_range(direction, index, index)
+                if self.debug_info:
+                    debug.layer(self.graph.nodes[index], direction)
+                for call in after:
+                    call(index)
+        else:
+            self._run_range(direction, low, high)
+        if self.debug_info and direction == "backward":
+            debug.norms(self.graph)
+
+    def _run_range(self, direction: Pass, low: int, high: int) -> None:
+        for segment in self._plan(direction).segments(low, high):
+            step = segment[0]
+            if not step.on_host:
+                self._plan(direction).run(segment)
+                continue
+            self._run_on_host(step, direction)
+            if self._stale and direction == "forward":  # the layer has changed the shapes of its tops
+                self.reshape(step.index + 1)
+                self._run_range(direction, step.index + 1, high)
+                return
+        self._check_faults()
+
+    def _plan(self, direction: Pass) -> Plan:
+        if direction not in self._plans:
+            self._plans[direction] = Plan(self.graph, direction, self.device)
+        return self._plans[direction]
+
+    def _run_on_host(self, step: Step, direction: Pass) -> None:
+        node = step.node
+        try:
+            if direction == "forward":
+                node.layer.forward(node.bottom, node.top)
+            else:
+                node.layer.backward(node.top, node.propagate_down, node.bottom)
+        except CaffeError as error:
+            if repr(node.layer.name) in str(error):
+                raise
+            raise type(error)(f"layer {node.layer.name!r} ({node.layer.type}): {error}") from error
+
+    def _check_faults(self) -> None:
+        """Raise the first thing that a run has found wrong in its values (a label outside the classes ...)."""
+        faults = [(node, int(node.layer.fault[0])) for node in self._guarded if node.layer.fault[0]]
+        for node, _ in faults:
+            node.layer.fault[0] = 0
+        for node, place in faults[:1]:
+            raise node.layer.explain_fault(place - 1, node.bottom)
