@@ -71,21 +71,18 @@ def phases(args: argparse.Namespace) -> list[str]:
 
 def summary_of(args: argparse.Namespace, phase: str, notes: list[str]) -> Any:
     """The summary of the net in one phase; what had to be assumed is added to the notes."""
-    from ..errors import CaffeError
     from ..net import offline
-    from ..net.net import located
+    from ..net.locate import locating
     from ..net.summary import summarize
     from ..proto import caffe_pb2
 
     number = getattr(caffe_pb2, phase)
     net = offline.read_selected(args.net, number, args.level, stages(args), args.allow_unknown_fields)
-    try:
-        folder = offline.folder_of(args.net)
+    folder = offline.folder_of(args.net)
+    with locating(args.net, net.state):
         standing = offline.stand_in(net, folder, offline.parse_shapes(args.shape, net))
         notes += standing.notes
         return summarize(offline.graph_of(standing, folder), phase, standing.types)
-    except CaffeError as error:
-        raise type(error)(located(args.net, str(error))) from error
 
 
 def show(summary: Any) -> None:

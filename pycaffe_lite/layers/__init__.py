@@ -10,7 +10,9 @@ import re
 from functools import cache
 from pathlib import Path
 
+from ..errors import suggest
 from ..layer import Layer
+from ..proto.forks import fork_with_layer
 
 _ALIASES = {"DepthwiseConvolution": "Convolution", "ConvolutionDepthwise": "Convolution"}
 
@@ -36,3 +38,9 @@ def find(type_name: str) -> type[Layer] | None:
     if name not in Layer.types and name in _files():
         importlib.import_module(f".{_files()[name]}", __name__)
     return Layer.types.get(name)
+
+
+def unknown_hint(type_name: str) -> str:
+    """What to tell someone whose layer type is not known: which fork has it, or which name is near."""
+    fork = fork_with_layer(type_name)
+    return f"; {fork} has it" if fork else suggest(type_name, known())

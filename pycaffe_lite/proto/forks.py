@@ -1,4 +1,4 @@
-"""Which fork of Caffe a field or enum value comes from, for those that our schema does not have.
+"""Which fork of Caffe a field, an enum value or a layer type comes from, for those that we do not have.
 
 Most fields of the SSD and NVIDIA forks are in proto/caffe.proto. Here are the others: those whose numbers
 are taken there, all of Intel's, and the layers that travelled furthest from published papers' code.
@@ -41,6 +41,46 @@ _FORKS = {
         "normalization": "PRE_FIXED",
     },
 }
+
+# fork -> the layer types that it added; where several have one, it stands with the fork it spread from
+_LAYERS = {
+    "SSD's Caffe": "AnnotatedData DetectionEvaluate DetectionOutput MultiBoxLoss Normalize Permute PriorBox VideoData",
+    "Fast R-CNN's Caffe": "ROIPooling SmoothL1Loss",
+    "PVANet's Caffe": "Proposal",
+    "R-FCN's Caffe": "PSROIPooling BoxAnnotatorOHEM SmoothL1LossOHEM SoftmaxWithLossOHEM",
+    "MNC's Caffe": "MaskPooling MaskResize ROIWarping",
+    "NVIDIA's Caffe": "DetectNetTransformation L1Loss",
+    "Intel's Caffe": "ContinuationIndicator EvalDetection RegionLoss Reorg SimplerNMS SpatialDropout",
+    "OpenVINO's Caffe": "CTCGreedyDecoder PriorBoxClustered",
+    "SegNet's Caffe (ENet's too)": "DenseImageData Upsample",
+    "SegNet's and PSPNet's Caffe": "BN",
+    "DeepLab's Caffe (PSPNet's too)": "AdaptiveBiasChannel BiasChannel DenseCRF DomainTransform ImageSegData Interp"
+    " MatRead MatWrite SegAccuracy SpatialProduct UniqueLabel",
+    "DeconvNet's Caffe": "Unpooling",
+    "CRF-as-RNN's Caffe": "MultiStageMeanfield",
+    "SENet's Caffe": "Axpy",
+    "ShuffleNet's Caffe": "ShuffleChannel",
+    "the Caffe of MobileNet-SSD": "ReLU6",
+    "MobileNet-YOLO's Caffe": "AssistedExcitation GaussianYolov3 HardSigmoid LaneData YoloDetectionOutput YoloSeg"
+    " Yolov3 Yolov3DetectionOutput",
+    "FlowNet's Caffe": "Accum ChannelNorm Correlation DataAugmentation FlowWarp Resample",
+    "CTPN's Caffe": "Lstm Reverse Transpose",
+    "SqueezeDet's Caffe": "BboxData SqueezeDetLoss",
+    "OpenPose's Caffe": "CPMData",
+    "SphereFace's Caffe": "MarginInnerProduct",
+    "Caffe for face recognition (happynear)": "CenterLoss ChannelScale Flip GlobalLSEMargin InnerDistance"
+    " LabelSpecificAdd LabelSpecificAffine LabelSpecificHardMargin LabelSpecificMargin LabelSpecificRescale",
+    "Ristretto": "ConvolutionRistretto DeconvolutionRistretto FcRistretto LRNRistretto PoolingRistretto",
+    "MCB's Caffe": "CompactBilinear",
+    "naibaf7's Caffe": "MergeCrop",
+    "TensorRT's plug-ins": "RPROI",
+    "MyCaffe": "LayerNorm MemoryLoss",
+}
+
+
+def fork_with_layer(type_name: str) -> str:
+    """The fork that has this layer type; empty when none is known."""
+    return next((fork for fork, types in _LAYERS.items() if type_name in types.split()), "")
 
 
 def fork_of(name: str, owner: str) -> str:

@@ -58,5 +58,5 @@ def test_a_wrong_net_is_one_clear_line(net, tmp_path, capsys):
     bad.write_text(NET.replace('bottom: "data"', 'bottom: "dato"'))
     assert main(["summary", str(bad)]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"caffe-lite summary: error: {bad}: layer 'ip' (InnerProduct): unknown bottom")
+    assert error.startswith(f"caffe-lite summary: error: {bad}:5:41: layer 'ip' (InnerProduct): unknown bottom")
     assert "did you mean 'data'?" in error
