@@ -34,9 +34,7 @@ def _specialise(function: FunctionType, element: Any, fast_math: set[str], made:
     for name in function.__code__.co_names:
         if isinstance(space.get(name), DeviceFunction):
             space[name] = _specialise(space[name].function, element, fast_math, made)
-    copy = FunctionType(
-        function.__code__, space, function.__name__, function.__defaults__, function.__closure__
-    )
+    copy = FunctionType(function.__code__, space, function.__name__, function.__defaults__, function.__closure__)
     made[id(function)] = numba.njit(copy, nogil=True, error_model="numpy", fastmath=fast_math)
     return made[id(function)]
 

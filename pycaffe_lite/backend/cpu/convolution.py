@@ -77,16 +77,12 @@ class Convolution:
         """The forward pass over planes; a line is a plane of height 1."""
         line = len(self.size) == 1
         names = ("kernel", "stride", "pad", "dilation")
-        pairs = [
-            (int(name != "pad"), *getattr(self, name)) if line else getattr(self, name) for name in names
-        ]
+        pairs = [(int(name != "pad"), *getattr(self, name)) if line else getattr(self, name) for name in names]
         size, output = ((1, *self.size), (1, *self.output)) if line else (self.size, self.output)
         numbers = [n for pair in pairs for n in pair]
         return Plane(self.batch, self.channels, *size, self.outputs, *output, *numbers, self.group)
 
-    def forward(
-        self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool = False
-    ) -> None:
+    def forward(self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool = False) -> None:
         """y = w * x, plus the bias of each output channel, then ReLU."""
         with one_run():
             if self.is_plane and x.dtype == np.float32:

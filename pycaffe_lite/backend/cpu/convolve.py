@@ -67,9 +67,7 @@ def convolve_block(i, plan, x, weights, bias, has_bias, floor, scratch, thread, 
     for channel in range(0, group_channels, plan[SLICE]):
         channels = min(plan[SLICE], group_channels - channel)
         row = first_row * plan[STRIDE_Y]
-        fill_band(
-            plan, x, image, images, group * group_channels + channel, channels, row, plan[BAND_ROWS], band
-        )
+        fill_band(plan, x, image, images, group * group_channels + channel, channels, row, plan[BAND_ROWS], band)
         is_last = channel + channels == group_channels
         for p in range(first, last, PANELS * WIDTH):
             stop = min(p + PANELS * WIDTH, last)
@@ -87,15 +85,14 @@ def convolve_block(i, plan, x, weights, bias, has_bias, floor, scratch, thread, 
 def find_runs(plan, position, count, first_row, runs):  # type: ignore[no-untyped-def]
     """Positions from this one on as runs of at most LANES neighbours in a band; returns how many.
 
-    runs[2 * s] is where run s begins in the band, runs[2 * s + 1] where in the panel.
+    runs[2 * s] is where run s begins in the band, runs[2 * s + 1] where in the panel; the last one is there
+    twice, for who copies an even number of runs.
     """
     height, width = plan[OUT_HEIGHT], plan[OUT_WIDTH]
     image, y, x = position // (height * width), position // width % height, position % width
     found = lane = 0
     while lane < count:
-        place = (
-            image * plan[SLICE] * plan[BAND_CHANNEL] + (y - first_row) * plan[STRIDE_Y] * plan[BAND_ROW] + x
-        )
+        place = image * plan[SLICE] * plan[BAND_CHANNEL] + (y - first_row) * plan[STRIDE_Y] * plan[BAND_ROW] + x
         length = min(min(LANES, count - lane), width - x)
         runs[2 * found] = place
         runs[2 * found + 1] = lane
@@ -108,6 +105,7 @@ def find_runs(plan, position, count, first_row, runs):  # type: ignore[no-untype
             if y == height:
                 y = 0
                 image += 1
+    runs[2 * found], runs[2 * found + 1] = runs[2 * found - 2], runs[2 * found - 1]
     return found
 
 
@@ -117,28 +115,47 @@ def cut_columns(plan, band, channels, runs, found, panel):  # type: ignore[no-un
 
     Runs are copied as whole vectors: the next run, or the next column, overwrites what spills.
     """
-    taps = plan[TAPS]
+    taps, offsets = plan[TAPS], offset(plan, TAP_OFFSETS)
     for channel in range(channels):
         source = offset(band, channel * plan[BAND_CHANNEL])
         target = offset(panel, channel * taps * WIDTH)
-        if found == 2:
-            cut_pair(offset(plan, TAP_OFFSETS), source, taps, runs, target)
-            continue
-        for tap in range(taps):
-            place = offset(source, plan[TAP_OFFSETS + tap])
-            for s in range(found):
-                store(offset(target, runs[2 * s + 1]), load(offset(place, runs[2 * s])))
-            target = offset(target, WIDTH)
+        if found <= 2:
+            cut_two(offsets, source, taps, runs, target)
+        elif found <= 4:
+            cut_four(offsets, source, taps, runs, target)
+        else:
+            for tap in range(taps):
+                for s in range(found):
+                    place = offset(target, tap * WIDTH + runs[2 * s + 1])
+                    store(place, load(offset(source, offsets[tap] + runs[2 * s])))
 
 
 @device_function
-def cut_pair(offsets, source, taps, runs, target):  # type: ignore[no-untyped-def]
-    """The usual case, two runs, with their places in registers."""
-    first, second = offset(source, runs[0]), offset(source, runs[2])
-    there = offset(target, runs[3])
+def cut_two(offsets, source, taps, runs, target):  # type: ignore[no-untyped-def]
+    """What `cut_columns` does with at most two runs: their places stay in registers."""
+    from_0, from_1 = offset(source, runs[0]), offset(source, runs[2])
+    to_0, to_1 = offset(target, runs[1]), offset(target, runs[3])
     for tap in range(taps):
-        store(offset(target, tap * WIDTH), load(offset(first, offsets[tap])))
-        store(offset(there, tap * WIDTH), load(offset(second, offsets[tap])))
+        place = offsets[tap]
+        store(offset(to_0, tap * WIDTH), load(offset(from_0, place)))
+        store(offset(to_1, tap * WIDTH), load(offset(from_1, place)))
+
+
+@device_function
+def cut_four(offsets, source, taps, runs, target):  # type: ignore[no-untyped-def]
+    """What `cut_columns` does with three or four runs."""
+    from_0, from_1, from_2, from_3 = (
+        offset(source, runs[0]), offset(source, runs[2]), offset(source, runs[4]), offset(source, runs[6])
+    )  # fmt: skip
+    to_0, to_1, to_2, to_3 = (
+        offset(target, runs[1]), offset(target, runs[3]), offset(target, runs[5]), offset(target, runs[7])
+    )  # fmt: skip
+    for tap in range(taps):
+        place = offsets[tap]
+        store(offset(to_0, tap * WIDTH), load(offset(from_0, place)))
+        store(offset(to_1, tap * WIDTH), load(offset(from_1, place)))
+        store(offset(to_2, tap * WIDTH), load(offset(from_2, place)))
+        store(offset(to_3, tap * WIDTH), load(offset(from_3, place)))
 
 
 @device_function
@@ -177,9 +194,7 @@ def multiply_output(  # type: ignore[no-untyped-def]
     if channel == 0:
         start, start_row = bias if has_start else floats_at(0), WIDTH
     if count == WIDTH and position + WIDTH <= size:
-        multiply_tile(
-            lines, 1, PITCH, panel, WIDTH, start, start_row, offset(y, position), size, depth, rows, floor
-        )
+        multiply_tile(lines, 1, PITCH, panel, WIDTH, start, start_row, offset(y, position), size, depth, rows, floor)
         return
     multiply_tile(lines, 1, PITCH, panel, WIDTH, floats_at(0), 0, tile, WIDTH, depth, rows, T(FLAT))
     lane = 0

@@ -8,11 +8,10 @@ and every element is summed in one order: the same bits on any number of threads
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 
 from ...kernel import T, device_function, kernel
+from . import pool
 from .atoms import offset
 from .panels import merge, pack
 from .program import one_run
@@ -23,7 +22,8 @@ from .workspace import scratch, workspace
 DEPTH = 384  # a panel of B of this depth is 48 KB, a tile of A 21 KB: L1 and L2 hold what is read again
 PANELS = 4  # of B in a task: as often a tile of A is used once it is in L1
 TILES = 16  # of A in a task: as often a panel of B is used once it is packed
-TASKS = 32  # wanted, to keep several threads busy to the end
+FEWEST_TILES = 4  # where there are few tasks: the packing of B is shared by them
+TASKS = 6  # wanted per thread, to keep all busy to the end
 PACK_FROM = 256  # columns of C that make packing A worthwhile
 
 # The numbers a plan consists of.
@@ -84,13 +84,9 @@ def multiply_part(plan, a, b, b_step, bias, tile, p, depth, row, rows, column, c
         has_start = False
     floor = T(0) if plan[RELU] != 0 and p + depth == plan[K] else T(FLAT)
     if columns == WIDTH:
-        multiply_tile(
-            a, plan[A_ROW], plan[A_STEP], b, b_step, start, start_row, place, plan[LDC], depth, rows, floor
-        )
+        multiply_tile(a, plan[A_ROW], plan[A_STEP], b, b_step, start, start_row, place, plan[LDC], depth, rows, floor)
     else:
-        multiply_tile(
-            a, plan[A_ROW], plan[A_STEP], b, b_step, floats_at(0), 0, tile, WIDTH, depth, rows, T(FLAT)
-        )
+        multiply_tile(a, plan[A_ROW], plan[A_STEP], b, b_step, floats_at(0), 0, tile, WIDTH, depth, rows, T(FLAT))
         merge(tile, has_start, start, start_row, place, plan[LDC], rows, columns, floor)
 
 
@@ -146,14 +142,18 @@ def tile_height(rows: int) -> int:
     return ceil_div(rows, ceil_div(rows, ROWS))
 
 
-@cache
+def wanted_tasks() -> int:
+    """How many tasks keep the threads busy. It must not decide how anything is rounded."""
+    return TASKS * pool.threads()
+
+
 def _blocks(m: int, n: int) -> tuple[int, int]:
-    """Tiles and panels of a block of C: as many as pay, but few enough for TASKS blocks."""
+    """Tiles and panels of a block of C: as many as pay, but few enough for plenty of blocks."""
     tiles, panels = min(TILES, ceil_div(m, ROWS)), min(PANELS, ceil_div(n, WIDTH))
-    while ceil_div(ceil_div(m, ROWS), tiles) * ceil_div(ceil_div(n, WIDTH), panels) < TASKS:
+    while ceil_div(ceil_div(m, ROWS), tiles) * ceil_div(ceil_div(n, WIDTH), panels) < wanted_tasks():
         if panels > 1:
             panels = ceil_div(panels, 2)
-        elif tiles > 4:
+        elif tiles > FEWEST_TILES:
             tiles = ceil_div(tiles, 2)
         else:
             break
@@ -188,9 +188,7 @@ def gemm(
             bias = None
         options = int(accumulate), int(bias is not None), int(relu)
         if c.dtype != np.float32:
-            multiply_rows(
-                m, n, k, a, a_row, a_step, b, b_step, b_column, bias, *options[1:], options[0], ldc, c
-            )
+            multiply_rows(m, n, k, a, a_row, a_step, b, b_step, b_column, bias, *options[1:], options[0], ldc, c)
             return
         height, tiles_of_a = tile_height(m), None
         if n >= PACK_FROM:

@@ -94,9 +94,7 @@ def _from(array: np.ndarray, start: int) -> np.ndarray:
     return array.reshape(-1)[start:]
 
 
-def forward(
-    of: Convolution, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool
-) -> None:
+def forward(of: Convolution, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool) -> None:
     """y = w * x, image by image."""
     columns, rows, depth, p = _columns(of, x.dtype), of.outputs // of.group, of.depth, of.positions
     for n in range(of.batch):
@@ -125,6 +123,4 @@ def backward_weights(of: Convolution, x: np.ndarray, dy: np.ndarray, dw: np.ndar
         image_to_columns(_from(x, n * of.channels * of.points), *_shape(of), columns)
         for g in range(of.group):
             weights, image = _from(dw, g * rows * depth), _from(dy, (n * of.outputs + g * rows) * p)
-            gemm(
-                False, True, rows, depth, p, image, p, _from(columns, g * depth * p), p, weights, depth, True
-            )
+            gemm(False, True, rows, depth, p, image, p, _from(columns, g * depth * p), p, weights, depth, True)

@@ -44,11 +44,7 @@ def processor() -> tuple[str, str]:
 def cache_folder() -> Path | None:
     """Where object code is kept ($CAFFE_LITE_CACHE, else the user's cache folder); None if nothing can be written."""
     base = os.environ.get("CAFFE_LITE_CACHE")
-    folder = (
-        Path(base)
-        if base
-        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "caffe-lite"
-    )
+    folder = Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "caffe-lite"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -116,10 +112,7 @@ def _read(path: Path) -> tuple[str, bytes] | None:
     except OSError:
         return None
     body = content[len(_MAGIC) + 32 :]
-    if (
-        not content.startswith(_MAGIC)
-        or hashlib.sha256(body).digest() != content[len(_MAGIC) : len(_MAGIC) + 32]
-    ):
+    if not content.startswith(_MAGIC) or hashlib.sha256(body).digest() != content[len(_MAGIC) : len(_MAGIC) + 32]:
         return None
     (length,) = struct.unpack_from("<I", body)
     return body[4 : 4 + length].decode(), body[4 + length :]

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .gemm import DEPTH, PANELS, TASKS, ceil_div, tile_height
+from .gemm import DEPTH, FEWEST_TILES, PANELS, ceil_div, tile_height, wanted_tasks
 from .tile import PITCH, ROWS, WIDTH
 from .vector import LANES
 
@@ -26,8 +26,9 @@ from .vector import LANES
 COLUMN, LEFT, COUNT, RIGHT, PHASE_FIELDS = range(5)
 """A phase of a row begins with so many zeros, then `COUNT` numbers from column `COLUMN` of the image on."""
 
-RUNS = 4 * WIDTH  # floats that the list of runs in a panel takes: at most WIDTH times two long numbers
+RUNS = 4 * (WIDTH + 4)  # floats for the list of runs in a panel, two long numbers each, and whole cache lines
 TARGET = 512  # positions in a task: enough to reuse what it packs, few enough to stay in cache
+SETS = 16  # of images, wanted
 
 
 @dataclass(frozen=True)
@@ -83,25 +84,22 @@ class Plane:
     @cached_property
     def cut(self) -> tuple[int, int, int]:
         """Images in a task, positions in a task, tiles of output channels in a task."""
+        # How images share panels decides how sums are rounded: it must follow from the shape alone.
         images = max(1, min(self.batch, TARGET // self.positions))
+        while images > 1 and images * self.positions > TARGET // 2 and ceil_div(self.batch, images) < SETS:
+            images = ceil_div(images, 2)
         images = ceil_div(self.batch, ceil_div(self.batch, images))
-        blocks = ceil_div(images * self.positions, TARGET) if images == 1 else 1
-        tiles = self.tiles
-
-        def tasks() -> int:
-            return ceil_div(self.batch, images) * blocks * self.group * ceil_div(self.tiles, tiles)
-
-        while tasks() < TASKS:
-            if images > 1 and images * self.positions > 2 * PANELS * WIDTH:
-                images = ceil_div(images, 2)
-            elif images == 1 and self.positions // blocks > 2 * PANELS * WIDTH:
+        panels = ceil_div(images * self.positions, WIDTH)
+        blocks, tiles = ceil_div(panels * WIDTH, TARGET) if images == 1 else 1, self.tiles
+        # The rest only decides who computes what.
+        while ceil_div(self.batch, images) * blocks * self.group * ceil_div(self.tiles, tiles) < wanted_tasks():
+            if images == 1 and panels // blocks > 2 * PANELS:
                 blocks += 1
-            elif tiles > 4:
+            elif tiles > FEWEST_TILES:
                 tiles = ceil_div(tiles, 2)
             else:
                 break
-        positions = ceil_div(ceil_div(images * self.positions, blocks), WIDTH) * WIDTH
-        return images, positions, tiles
+        return images, ceil_div(panels, blocks) * WIDTH, tiles
 
     @cached_property
     def blocks(self) -> int:

@@ -44,9 +44,7 @@ class Pool:
     def _work(self, number: int) -> None:
         nothing = ctypes.c_int64()
         while not self._control[launcher.STOP]:
-            self._serve(
-                ctypes.byref(nothing), ctypes.byref(nothing), self._control.ctypes.data, number, PATIENCE
-            )
+            self._serve(ctypes.byref(nothing), ctypes.byref(nothing), self._control.ctypes.data, number, PATIENCE)
             with self._guard:
                 self._asleep += 1
             self._wake.acquire()

@@ -98,9 +98,7 @@ class Assembly:
         for i in range(self.rows):
             number = _vector(self.free[i % len(self.free)])
             lines.append(f"vbroadcastss {self.row_address(i)}, {number}")
-            lines += [
-                f"vfmadd231ps {self.of_b(j)}, {number}, {self.accumulator(i, j)}" for j in range(VECTORS)
-            ]
+            lines += [f"vfmadd231ps {self.of_b(j)}, {number}, {self.accumulator(i, j)}" for j in range(VECTORS)]
         return lines + [f"addq {self.operand['a_step']}, {self.base[base]}" for base in self.used]
 
     def finish(self) -> list[str]:
@@ -165,8 +163,7 @@ def _portable(builder: Any, of: dict[str, Any], rows: int) -> None:
         for i in range(rows)
     ]
     following = [
-        vector_codegen.emit_multiply_add(builder, numbers[i], parts[j], old)
-        for (i, j), old in zip(tiles, sums)
+        vector_codegen.emit_multiply_add(builder, numbers[i], parts[j], old) for (i, j), old in zip(tiles, sums)
     ]
     step = builder.add(p, ir.Constant(I64, 1))
     for phi, first, then in zip([p, *sums], [ir.Constant(I64, 0), *begin], [step, *following]):
@@ -180,9 +177,7 @@ def _portable(builder: Any, of: dict[str, Any], rows: int) -> None:
         vector_codegen.emit_store(builder, place(of["c"], of["c_row"], i, j), bounded)
 
 
-def _started(
-    builder: Any, of: dict[str, Any], null: Any, tiles: list[tuple[int, int]], place: Any
-) -> list[Any]:
+def _started(builder: Any, of: dict[str, Any], null: Any, tiles: list[tuple[int, int]], place: Any) -> list[Any]:
     """What the sums begin with."""
     function, before = builder.function, builder.block
     there, ready = (function.append_basic_block(f"tile.{name}") for name in ("start", "ready"))
@@ -224,6 +219,4 @@ KINDS = {
     "c": FLOAT_POINTER,
     "floor": types.float32,
 }
-fixed(
-    tile.multiply_tile, types.void, tuple(KINDS.get(name, types.int64) for name in NAMES), emit_multiply_tile
-)
+fixed(tile.multiply_tile, types.void, tuple(KINDS.get(name, types.int64) for name in NAMES), emit_multiply_tile)

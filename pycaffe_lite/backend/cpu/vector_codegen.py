@@ -128,8 +128,7 @@ def emit_transpose(
     with builder.if_else(whole) as (yes, no):
         with yes:
             lines = [
-                emit_load(builder, at(builder, source, builder.mul(pitch, ir.Constant(I64, i))))
-                for i in range(LANES)
+                emit_load(builder, at(builder, source, builder.mul(pitch, ir.Constant(I64, i)))) for i in range(LANES)
             ]
             for j, line in enumerate(_transposed(builder, lines)):
                 emit_store(builder, at(builder, target, builder.mul(target_pitch, ir.Constant(I64, j))), line)
