@@ -91,7 +91,10 @@ class Run:
         self.inputs = [net.blobs[f"x{i}"] for i in range(len(case.bottoms))]
         self.tops = [net.blobs[f"y{i}"] for i in range(case.tops)]
         self.saved = [b.data.copy() for b in self.layer.blobs]
-        self.weights = [spread(t.shape, 90 + i, 0.5, 1.5) for i, t in enumerate(self.tops)]
+
+    def weights(self) -> list[np.ndarray]:
+        """What the tops count for in the objective; their shapes may depend on values (Filter), so after forward."""
+        return [spread(t.shape, 90 + i, 0.5, 1.5) for i, t in enumerate(self.tops)]
 
     def forward(self) -> list[np.ndarray]:
         for blob, value in zip(self.layer.blobs, self.saved):
@@ -107,13 +110,14 @@ class Run:
             self.net.clear_param_diffs()
         for blob in self.inputs:
             blob.diff[...] = np.nan  # bottoms are overwritten, never added to
-        for blob, weight in zip(self.tops, self.weights):
+        for blob, weight in zip(self.tops, self.weights()):
             blob.diff[...] = weight
         self.net.run_backward()
         return [b.diff.copy() for b in self.inputs], [b.diff.copy() for b in self.layer.blobs]
 
     def objective(self) -> float:
-        return float(sum((w * t).sum() for w, t in zip(self.weights, self.forward())))
+        tops = self.forward()
+        return float(sum((w * t).sum() for w, t in zip(self.weights(), tops)))
 
     def has_gradient(self, index: int) -> bool:
         return self.layer.differentiable and index not in self.layer.no_gradient_to

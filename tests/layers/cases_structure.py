@@ -102,7 +102,76 @@ def locally_normalized(bottoms, params, layer):
     return [y]
 
 
+def elementwise(formula):
+    """A reference that applies a formula to the one bottom."""
+    return lambda bottoms, params, layer: [formula(bottoms[0], layer.param)]
+
+
+def elu(x, p):
+    return getattr(p, "lambda") * np.where(x > 0, x, p.alpha * np.expm1(x))
+
+
+def swish(x, p):
+    return x / (1 + np.exp(-p.beta * x))
+
+
+def exp(x, p):
+    return (np.e if p.base == -1 else p.base) ** (p.shift + p.scale * x)
+
+
+def log(x, p):
+    return np.log(p.shift + p.scale * x) / (1 if p.base == -1 else np.log(p.base))
+
+
+def reduced(bottoms, params, layer):
+    p, x = layer.param, bottoms[0]
+    rows = x.reshape(*x.shape[: p.axis % x.ndim], -1)
+    if p.operation == p.MEAN:
+        return [p.coeff * rows.mean(-1)]
+    return [p.coeff * {p.SUM: rows, p.ASUM: abs(rows), p.SUMSQ: rows**2}[p.operation].sum(-1)]
+
+
+def tiled(bottoms, params, layer):
+    return [np.concatenate([bottoms[0]] * layer.param.tiles, layer.param.axis)]
+
+
+def largest(bottoms, params, layer):
+    """Python's sort of (value, index) pairs, column by column."""
+    p, x = layer.param, bottoms[0]
+    axis = p.axis if p.HasField("axis") else 1
+    x = x if p.HasField("axis") else x.reshape(len(x), -1)
+    columns = np.moveaxis(x, axis, -1)
+    pairs = [sorted(zip(c, range(len(c))), reverse=True)[: p.top_k] for c in columns.reshape(-1, x.shape[axis])]
+    values, indices = np.moveaxis(np.array(pairs).reshape(*columns.shape[:-1], p.top_k, 2), -1, 0)
+    if p.HasField("axis"):
+        return [np.moveaxis(values if p.out_max_val else indices, -1, axis)]
+    return [np.stack([indices, values], 1) if p.out_max_val else indices]
+
+
+def taken(bottoms, params, layer):
+    return [bottoms[0][bottoms[1].astype(int)]]
+
+
+def embedded(bottoms, params, layer):
+    return [params[0][bottoms[0].astype(int)] + (params[1] if len(params) > 1 else 0)]
+
+
+def filtered(bottoms, params, layer):
+    return [x[bottoms[-1].reshape(-1) != 0] for x in bottoms[:-1]]
+
+
+def cropped(bottoms, params, layer):
+    p, (x, like) = layer.param, bottoms
+    axis = p.axis % x.ndim
+    offset = (list(p.offset) or [0]) * (1 if len(p.offset) > 1 else x.ndim - axis)
+    window = [slice(o, o + n) for o, n in zip(offset, like.shape[axis:])]
+    return [x[(slice(None),) * axis + tuple(window)]]
+
+
 X = [(2, 3, 4, 5)]
+POSITIVE = [spread((2, 3, 5), 0, 0.1)]
+CHOICE = np.array([3.0, 0, 3, 1, 0, 0, 3])
+TIES = np.array([[1.0, 3, 3, 2, 3], [0, 0, 0, 0, 0]])
 UNEQUAL = [spread((2, 3, 5), i, i / 100 - 1) for i in range(3)]
 LEARNT = [np.array([0.3, -0.4, 2.0]), np.array([1.0, 0.5, 3.0]), np.array([2.5])]
 UNUSED = [*LEARNT[:2], np.zeros(1)]  # weight 0: as if nothing had been learnt
@@ -175,5 +244,61 @@ CASES: dict[str, list[Case]] = {
         ("local_size: 9", [(1, 3, 2, 2)]), ("local_size: 1", [(1, 1, 1, 1)]),
         ("norm_region: WITHIN_CHANNEL local_size: 3", [(2, 2, 4, 7)]),
         ("norm_region: WITHIN_CHANNEL beta: 1 k: 3", [(1, 2, 2, 3)]),
+    ),
+    "AbsVal": rows("AbsVal", elementwise(lambda x, p: abs(x)), ("", X), ("", [(1,)])),
+    "BNLL": rows("BNLL", elementwise(lambda x, p: np.logaddexp(0, x)), ("", X), ("", [spread((2, 9), 0, -80, 80)])),
+    "ELU": rows(
+        "ELU", elementwise(elu),
+        ("", X), ("alpha: 0.3 lambda: 1.5", [(7,)]), ("alpha: -0.3", X), ("lambda: -2", X), ("alpha: 0", X),
+    ),
+    "Swish": rows("Swish", elementwise(swish), ("", X), ("beta: 2.5", X), ("beta: 0", X)),
+    "Exp": rows(
+        "Exp", elementwise(exp),
+        ("", X), ("base: 3 scale: 0.5 shift: 2", X), ("shift: -1", X), ("base: 0.5", X),
+    ),
+    "Log": rows(
+        "Log", elementwise(log),
+        ("", POSITIVE), ("base: 10 scale: 2 shift: 0.5", POSITIVE), ("base: 0.5", POSITIVE), ("scale: -1 shift: 3", X),
+    ),
+    "Clip": rows("Clip", elementwise(lambda x, p: x.clip(p.min, p.max)), ("min: -0.5 max: 1", X), ("min: 9 max: 9", X)),
+    "Threshold": rows(
+        "Threshold", elementwise(lambda x, p: x > p.threshold),
+        ("", X), ("threshold: 0.5", X), ("threshold: 2", [np.array([1.0, 2, 3])]),
+    ),
+    "Reduction": rows(
+        "Reduction", reduced,
+        ("", X), ("axis: 1 coeff: -2", X), ("operation: ASUM axis: -1", X), ("operation: SUMSQ axis: 2 coeff: 0.5", X),
+        ("operation: MEAN axis: 1", [(3, 70, 71)]), ("operation: MEAN", [(1,)]),
+    ),
+    "Tile": rows(
+        "Tile", tiled,
+        ("tiles: 3", X), ("axis: -1 tiles: 2", [(3, 1)]), ("axis: 0 tiles: 4", [(5,)]), ("tiles: 2", [(1, 3, 70, 31)]),
+    ),
+    "ArgMax": rows(
+        "ArgMax", largest,
+        ("", X), ("top_k: 3", [TIES]), ("top_k: 2 out_max_val: true", X), ("axis: 1 top_k: 2", X),
+        ("axis: -2 out_max_val: true top_k: 4", X), ("", [(4,)]),
+    ),
+    "BatchReindex": rows(
+        "BatchReindex", taken,
+        ("", [(4, 3, 5), CHOICE]), ("", [(1,), np.zeros(3)]), ("", [(5, 40), np.array([4.0])]),
+    ),
+    "Filter": rows(
+        "Filter", filtered,
+        ("", [(4, 3, 2), (4,), np.array([0.0, 2, 0, -1])], {"tops": 2}), ("", [(3, 2), np.ones((3, 1))]),
+        ("", [(3, 2), np.zeros(3)]),
+    ),
+    "Crop": rows(
+        "Crop", cropped,
+        ("offset: 1 offset: 2", [(2, 3, 6, 7), (2, 3, 4, 5)]), ("axis: 1 offset: 1", [(2, 4, 5, 6), (1, 2, 3, 4)]),
+        ("axis: -1", [(2, 3), (9, 2)]), ("axis: 0", [(4, 3, 5, 2), (4, 2, 5, 1)], ONCE),
+        ("axis: 1 offset: 1", [(2, 3, 3, 3, 3), (1, 2, 2, 1, 2)]), ("", X * 2),
+    ),
+    "Parameter": rows("Parameter", lambda b, p, layer: p, ("shape { dim: 2 dim: 3 }", []), ("shape { dim: 1 }", [])),
+    "Embed": rows(
+        "Embed", embedded,
+        ("input_dim: 4 num_output: 5", [CHOICE]),
+        ("input_dim: 4 num_output: 33 bias_term: false", [CHOICE.reshape(7, 1)]),
+        ("input_dim: 1 num_output: 1", [np.zeros(())], ONCE),
     ),
 }  # fmt: skip
