@@ -82,6 +82,11 @@ class Convolution:
         numbers = [n for pair in pairs for n in pair]
         return Plane(self.batch, self.channels, *size, self.outputs, *output, *numbers, self.group)
 
+    @property
+    def turns(self) -> bool:
+        """Whether dx is best computed as a convolution of dy; it has as many products as x has values."""
+        return all(s == 1 for s in self.stride) and self.points <= 1.25 * self.positions
+
     def forward(self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool = False) -> None:
         """y = w * x, plus the bias of each output channel, then ReLU."""
         with one_run():
@@ -93,7 +98,10 @@ class Convolution:
     def backward_data(self, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> None:
         """dx = the gradient of x."""
         with one_run():
-            im2col.backward_data(self, dy, w, dx)
+            if self.is_plane and dy.dtype == np.float32 and self.turns:
+                convolve(self.plane.turned(), dy, w, None, dx, relu=False, turned=True)
+            else:
+                im2col.backward_data(self, dy, w, dx)
 
     def backward_weights(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
         """dw += the gradient of w."""

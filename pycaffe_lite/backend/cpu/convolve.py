@@ -8,39 +8,41 @@ the band just before they are needed, and multiplies them with the packed weight
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 
 from ...kernel import T, device_function, kernel
 from .atoms import offset
 from .band import fill_band
-from .gemm import PANELS
+from .columns import RUNS, cut_columns, find_runs
+from .gemm import DEPTH, FEWEST_TILES, PANELS, ceil_div, tile_height, wanted_tasks
 from .panels import merge, pack
 from .plane import (
-    BAND_CHANNEL,
-    BAND_ROW,
     BAND_ROWS,
     BATCH,
-    BLOCK,
-    BLOCKS,
     CHANNELS,
     GROUP,
-    IMAGES,
     OUT_HEIGHT,
     OUT_WIDTH,
-    OUTPUT_BLOCK,
-    OUTPUT_BLOCKS,
     OUTPUTS,
-    RUNS,
+    OWN,
     SLICE,
     STRIDE_Y,
-    TAP_OFFSETS,
     TAPS,
-    TILE,
+    Band,
     Plane,
 )
 from .tile import FLAT, PITCH, ROWS, WIDTH, multiply_tile
-from .vector import LANES, floats_at, load, longs, splat, store
+from .vector import LANES, floats_at, longs, splat, store
 from .workspace import scratch, workspace
+
+# The pass's own numbers in its plan.
+IMAGES, BLOCK, BLOCKS, TILE, OUTPUT_BLOCK, OUTPUT_BLOCKS = range(OWN, OWN + 6)
+
+TARGET = 512  # positions in a task: enough to reuse what it packs, few enough to stay in cache
+SETS = 16  # of images, wanted
 
 
 @kernel(
@@ -74,88 +76,11 @@ def convolve_block(i, plan, x, weights, bias, has_bias, floor, scratch, thread, 
             depth = channels * plan[TAPS]
             for q in range(p, stop, WIDTH):
                 found = find_runs(plan, q, min(WIDTH, stop - q), first_row, longs(runs))
-                cut_columns(plan, band, channels, longs(runs), found, offset(panels, (q - p) * depth))
+                cut_columns(plan, band, channels, longs(runs), found, offset(panels, (q - p) * depth), WIDTH)
             multiply_panels(
                 plan, weights, bias, has_bias, floor if is_last else T(FLAT), panels, tile, group,
                 part, channel, depth, p, stop, offset(y, image * plan[OUTPUTS] * plan[OUT_HEIGHT] * plan[OUT_WIDTH])
             )  # fmt: skip
-
-
-@device_function
-def find_runs(plan, position, count, first_row, runs):  # type: ignore[no-untyped-def]
-    """Positions from this one on as runs of at most LANES neighbours in a band; returns how many.
-
-    runs[2 * s] is where run s begins in the band, runs[2 * s + 1] where in the panel; the last one is there
-    twice, for who copies an even number of runs.
-    """
-    height, width = plan[OUT_HEIGHT], plan[OUT_WIDTH]
-    image, y, x = position // (height * width), position // width % height, position % width
-    found = lane = 0
-    while lane < count:
-        place = image * plan[SLICE] * plan[BAND_CHANNEL] + (y - first_row) * plan[STRIDE_Y] * plan[BAND_ROW] + x
-        length = min(min(LANES, count - lane), width - x)
-        runs[2 * found] = place
-        runs[2 * found + 1] = lane
-        found += 1
-        lane += length
-        x += length
-        if x == width:
-            x = 0
-            y += 1
-            if y == height:
-                y = 0
-                image += 1
-    runs[2 * found], runs[2 * found + 1] = runs[2 * found - 2], runs[2 * found - 1]
-    return found
-
-
-@device_function
-def cut_columns(plan, band, channels, runs, found, panel):  # type: ignore[no-untyped-def]
-    """A panel of columns: for every channel and tap, what it meets at the positions of the runs.
-
-    Runs are copied as whole vectors: the next run, or the next column, overwrites what spills.
-    """
-    taps, offsets = plan[TAPS], offset(plan, TAP_OFFSETS)
-    for channel in range(channels):
-        source = offset(band, channel * plan[BAND_CHANNEL])
-        target = offset(panel, channel * taps * WIDTH)
-        if found <= 2:
-            cut_two(offsets, source, taps, runs, target)
-        elif found <= 4:
-            cut_four(offsets, source, taps, runs, target)
-        else:
-            for tap in range(taps):
-                for s in range(found):
-                    place = offset(target, tap * WIDTH + runs[2 * s + 1])
-                    store(place, load(offset(source, offsets[tap] + runs[2 * s])))
-
-
-@device_function
-def cut_two(offsets, source, taps, runs, target):  # type: ignore[no-untyped-def]
-    """What `cut_columns` does with at most two runs: their places stay in registers."""
-    from_0, from_1 = offset(source, runs[0]), offset(source, runs[2])
-    to_0, to_1 = offset(target, runs[1]), offset(target, runs[3])
-    for tap in range(taps):
-        place = offsets[tap]
-        store(offset(to_0, tap * WIDTH), load(offset(from_0, place)))
-        store(offset(to_1, tap * WIDTH), load(offset(from_1, place)))
-
-
-@device_function
-def cut_four(offsets, source, taps, runs, target):  # type: ignore[no-untyped-def]
-    """What `cut_columns` does with three or four runs."""
-    from_0, from_1, from_2, from_3 = (
-        offset(source, runs[0]), offset(source, runs[2]), offset(source, runs[4]), offset(source, runs[6])
-    )  # fmt: skip
-    to_0, to_1, to_2, to_3 = (
-        offset(target, runs[1]), offset(target, runs[3]), offset(target, runs[5]), offset(target, runs[7])
-    )  # fmt: skip
-    for tap in range(taps):
-        place = offsets[tap]
-        store(offset(to_0, tap * WIDTH), load(offset(from_0, place)))
-        store(offset(to_1, tap * WIDTH), load(offset(from_1, place)))
-        store(offset(to_2, tap * WIDTH), load(offset(from_2, place)))
-        store(offset(to_3, tap * WIDTH), load(offset(from_3, place)))
 
 
 @device_function
@@ -255,17 +180,95 @@ def pack_weights(  # type: ignore[no-untyped-def]
                 store(offset(bias_rows, r * WIDTH + j), splat(bias[r]))
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How a convolution is cut into tasks."""
+
+    of: Plane
+
+    @property
+    def tile(self) -> int:
+        """Output channels of a tile."""
+        return tile_height(self.of.group_outputs)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of output channels in a group."""
+        return ceil_div(self.of.group_outputs, self.tile)
+
+    @property
+    def slice(self) -> int:
+        """Channels whose taps are taken at a time."""
+        channels = self.of.group_channels
+        return ceil_div(channels, ceil_div(channels, max(1, DEPTH // self.of.taps)))
+
+    @cached_property
+    def images(self) -> int:
+        """Images in a task. They share panels, which decides how sums are rounded: it follows from shapes alone."""
+        batch, positions = self.of.batch, self.of.positions
+        images = max(1, min(batch, TARGET // positions))
+        while images > 1 and images * positions > TARGET // 2 and ceil_div(batch, images) < SETS:
+            images = ceil_div(images, 2)
+        return ceil_div(batch, ceil_div(batch, images))
+
+    @property
+    def sets(self) -> int:
+        return ceil_div(self.of.batch, self.images)
+
+    @cached_property
+    def parts(self) -> tuple[int, int, int]:
+        """Positions in a task, blocks of so many, tiles in a task: this only decides who computes what."""
+        panels, tiles = ceil_div(self.images * self.of.positions, WIDTH), self.tiles
+        blocks = ceil_div(panels * WIDTH, TARGET) if self.images == 1 else 1
+        while self.sets * blocks * self.of.group * ceil_div(self.tiles, tiles) < wanted_tasks():
+            if self.images == 1 and panels // blocks > 2 * PANELS:
+                blocks += 1
+            elif tiles > FEWEST_TILES:
+                tiles = ceil_div(tiles, 2)
+            else:
+                break
+        panels = ceil_div(panels, blocks)
+        return panels * WIDTH, ceil_div(self.images * self.of.positions, panels * WIDTH), tiles
+
+    @property
+    def tasks(self) -> int:
+        _, blocks, tiles = self.parts
+        return self.sets * blocks * self.of.group * ceil_div(self.tiles, tiles)
+
+    @cached_property
+    def band(self) -> Band:
+        positions, blocks, _ = self.parts
+        rows = self.of.out_height
+        if blocks > 1:  # a block that does not begin with a row reaches into one more
+            rows = min(rows, ceil_div(positions - 1, self.of.out_width) + 1)
+        return Band(self.of, self.slice, rows)
+
+    @cached_property
+    def plan(self) -> np.ndarray:
+        positions, blocks, tiles = self.parts
+        own = self.images, positions, blocks, self.tile, tiles * self.tile, ceil_div(self.tiles, tiles)
+        return self.band.plan(own)
+
+    @property
+    def scratch(self) -> int:
+        """Bytes: a tile, the runs of a panel, panels, a band."""
+        panels = PANELS * WIDTH * self.slice * self.of.taps
+        return 4 * (ROWS * WIDTH + RUNS + panels + self.band.floats(self.images))
+
+
 def convolve(
     of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool, turned: bool
 ) -> None:
     """y = w * x. With `turned`, w has the axes of inputs and outputs exchanged and its taps are turned around."""
-    rows, channels = of.outputs // of.group, of.channels // of.group
+    cut = Cut(of)
+    rows = of.group_outputs
     line, step = (of.taps, rows * of.taps) if turned else (of.depth, of.taps)
-    packed, bias_rows = workspace("weights", of.packed_floats), workspace("biases", of.outputs * WIDTH)
+    packed = workspace("weights", of.group * cut.tiles * of.depth * PITCH)
+    bias_rows = workspace("biases", of.outputs * WIDTH)
     has_bias = int(bias is not None)
     pack_weights(
-        w, bias, has_bias, rows, of.tile, line, channels, step, of.taps, int(turned), rows * of.depth, of.group,
-        packed, bias_rows,
+        w, bias, has_bias, rows, cut.tile, line, of.group_channels, step, of.taps, int(turned), rows * of.depth,
+        of.group, packed, bias_rows,
     )  # fmt: skip
-    room = scratch(4 * of.scratch_floats)
-    convolve_block(of.table, x, packed, bias_rows, has_bias, 0.0 if relu else FLAT, room, 0, of.tasks, y)
+    floor, room = 0.0 if relu else FLAT, scratch(cut.scratch)
+    convolve_block(cut.plan, x, packed, bias_rows, has_bias, floor, room, 0, cut.tasks, y)

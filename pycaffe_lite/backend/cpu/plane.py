@@ -1,39 +1,32 @@
-"""A convolution over planes, as the table of numbers that its kernels read.
+"""Sizes of a convolution over planes, and the band it reads its input from, as numbers that kernels read.
 
-Beside the geometry, the table says how images are cut into tasks and how bands are laid out; both follow
-from the geometry alone. Forward convolution of x and, where the stride is 1, the gradient with respect to
-x are passes of this form; for the latter x and y change places and the kernel is turned around.
+A kernel's plan is one table of int64: the geometry, the layout of a band, the pass's own numbers from
+`OWN` on, and behind them two lists, where each tap is in a band and how the phases of a row are made.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from functools import cached_property
 
 import numpy as np
 
-from .gemm import DEPTH, FEWEST_TILES, PANELS, ceil_div, tile_height, wanted_tasks
-from .tile import PITCH, ROWS, WIDTH
+from .gemm import ceil_div
 from .vector import LANES
 
 (
     BATCH, CHANNELS, HEIGHT, IMAGE_WIDTH, OUTPUTS, OUT_HEIGHT, OUT_WIDTH, KERNEL_Y, KERNEL_X,
-    STRIDE_Y, STRIDE_X, PAD_Y, PAD_X, DILATION_Y, DILATION_X, GROUP,
-    IMAGES, BLOCK, BLOCKS, TILE, OUTPUT_BLOCK, OUTPUT_BLOCKS, SLICE,
-    BAND_ROW, BAND_CHANNEL, BAND_ROWS, TAPS, PHASES, TAP_OFFSETS,
-) = range(29)  # fmt: skip
+    STRIDE_Y, STRIDE_X, PAD_Y, PAD_X, DILATION_Y, DILATION_X, GROUP, TAPS,
+    SLICE, BAND_ROW, BAND_CHANNEL, BAND_ROWS, TAP_OFFSETS, PHASES, OWN,
+) = range(24)  # fmt: skip
 
 COLUMN, LEFT, COUNT, RIGHT, PHASE_FIELDS = range(5)
 """A phase of a row begins with so many zeros, then `COUNT` numbers from column `COLUMN` of the image on."""
 
-RUNS = 4 * (WIDTH + 4)  # floats for the list of runs in a panel, two long numbers each, and whole cache lines
-TARGET = 512  # positions in a task: enough to reuse what it packs, few enough to stay in cache
-SETS = 16  # of images, wanted
-
 
 @dataclass(frozen=True)
 class Plane:
-    """Sizes of one pass from x (batch, channels, height, width) to y (batch, outputs, ...)."""
+    """A convolution of x (batch, channels, height, width) to y (batch, outputs, out_height, out_width)."""
 
     batch: int
     channels: int
@@ -61,106 +54,83 @@ class Plane:
         return self.kernel_y * self.kernel_x
 
     @property
+    def group_channels(self) -> int:
+        return self.channels // self.group
+
+    @property
+    def group_outputs(self) -> int:
+        return self.outputs // self.group
+
+    @property
     def depth(self) -> int:
         """Products that make one output value."""
-        return self.channels // self.group * self.taps
+        return self.group_channels * self.taps
+
+    def turned(self) -> Plane:
+        """The convolution of dy that gives dx, where the stride is 1: kernels are turned by 180 degrees."""
+        return Plane(
+            self.batch, self.outputs, self.out_height, self.out_width, self.channels, self.height, self.width,
+            self.kernel_y, self.kernel_x, 1, 1,
+            self.dilation_y * (self.kernel_y - 1) - self.pad_y,
+            self.dilation_x * (self.kernel_x - 1) - self.pad_x,
+            self.dilation_y, self.dilation_x, self.group,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Band:
+    """How a band for so many rows of output is laid out; it holds `slice` channels of each image."""
+
+    of: Plane
+    slice: int
+    out_rows: int
 
     @property
-    def tile(self) -> int:
-        """Output channels of a tile."""
-        return tile_height(self.outputs // self.group)
+    def rows(self) -> int:
+        return (self.out_rows - 1) * self.of.stride_y + (self.of.kernel_y - 1) * self.of.dilation_y + 1
 
     @property
-    def tiles(self) -> int:
-        """Tiles of output channels in a group."""
-        return ceil_div(self.outputs // self.group, self.tile)
+    def phase(self) -> int:
+        """Numbers in a phase of a row."""
+        of = self.of
+        if of.pad_x == 0 and of.stride_x == 1:
+            return of.width  # whole rows can be copied in one go
+        columns = (of.out_width - 1) * of.stride_x + (of.kernel_x - 1) * of.dilation_x + 1
+        return ceil_div(columns, of.stride_x)
 
-    @cached_property
-    def slice(self) -> int:
-        """Channels whose taps are taken at a time."""
-        channels = self.channels // self.group
-        return ceil_div(channels, ceil_div(channels, max(1, DEPTH // self.taps)))
+    @property
+    def row(self) -> int:
+        return self.phase * self.of.stride_x
 
-    @cached_property
-    def cut(self) -> tuple[int, int, int]:
-        """Images in a task, positions in a task, tiles of output channels in a task."""
-        # How images share panels decides how sums are rounded: it must follow from the shape alone.
-        images = max(1, min(self.batch, TARGET // self.positions))
-        while images > 1 and images * self.positions > TARGET // 2 and ceil_div(self.batch, images) < SETS:
-            images = ceil_div(images, 2)
-        images = ceil_div(self.batch, ceil_div(self.batch, images))
-        panels = ceil_div(images * self.positions, WIDTH)
-        blocks, tiles = ceil_div(panels * WIDTH, TARGET) if images == 1 else 1, self.tiles
-        # The rest only decides who computes what.
-        while ceil_div(self.batch, images) * blocks * self.group * ceil_div(self.tiles, tiles) < wanted_tasks():
-            if images == 1 and panels // blocks > 2 * PANELS:
-                blocks += 1
-            elif tiles > FEWEST_TILES:
-                tiles = ceil_div(tiles, 2)
-            else:
-                break
-        return images, ceil_div(panels, blocks) * WIDTH, tiles
+    @property
+    def channel(self) -> int:
+        """Room for a channel, an odd number of cache lines: else channels pile up in a few places of the cache."""
+        return (ceil_div(self.rows * self.row, LANES) | 1) * LANES
 
-    @cached_property
-    def blocks(self) -> int:
-        """Tasks that share the positions of the same images."""
-        images, positions, _ = self.cut
-        return ceil_div(images * self.positions, positions)
+    def floats(self, images: int) -> int:
+        """Room for the band of so many images, and for what spills over its end."""
+        return images * self.slice * self.channel + 2 * LANES
 
-    @cached_property
-    def tasks(self) -> int:
-        images, _, tiles = self.cut
-        return ceil_div(self.batch, images) * self.blocks * self.group * ceil_div(self.tiles, tiles)
+    def tap_offsets(self) -> list[int]:
+        """Where the taps of a kernel lie, seen from the first."""
+        of = self.of
+        y, x = np.divmod(np.arange(of.taps), of.kernel_x)
+        step, phase = np.divmod(x * of.dilation_x, of.stride_x)
+        return list(y * of.dilation_y * self.row + phase * self.phase + step)
 
-    @cached_property
-    def band(self) -> tuple[int, int, int, int]:
-        """Phase, row and channel pitch of a band, and its rows."""
-        images, positions, _ = self.cut
-        columns = (self.out_width - 1) * self.stride_x + (self.kernel_x - 1) * self.dilation_x + 1
-        rows = self.out_height
-        if self.blocks > 1:  # positions that do not begin with a row reach into one more
-            rows = min(rows, ceil_div(positions - 1, self.out_width) + 1)
-        rows = (rows - 1) * self.stride_y + (self.kernel_y - 1) * self.dilation_y + 1
-        if self.pad_x == 0 and self.stride_x == 1:
-            columns = self.width  # whole rows can be copied in one go
-        phase = ceil_div(columns, self.stride_x)
-        row = phase * self.stride_x
-        # An odd number of cache lines: channels would pile up in the same few places of the cache else.
-        channel = (ceil_div(rows * row, LANES) | 1) * LANES
-        return phase, row, channel, rows
-
-    @cached_property
-    def table(self) -> np.ndarray:
-        """All of this in the order of the names above, then where each tap is in a band."""
-        images, positions, tiles = self.cut
-        phase, row, channel, rows = self.band
-        y, x = np.divmod(np.arange(self.taps), self.kernel_x)
-        column = x * self.dilation_x
-        offsets = y * self.dilation_y * row + column % self.stride_x * phase + column // self.stride_x
-        plan = [
-            images, positions, self.blocks, self.tile, tiles * self.tile, ceil_div(self.tiles, tiles),
-            self.slice, row, channel, rows, self.taps, TAP_OFFSETS + self.taps, *offsets,
-        ]  # fmt: skip
-        return np.array([*astuple(self), *plan, *self._phases(phase)], np.int64)
-
-    def _phases(self, length: int) -> list[int]:
-        """Where the phases of a row, so long, get their numbers."""
+    def phases(self) -> list[int]:
+        """Where the phases of a row get their numbers from."""
         fields = []
-        for phase in range(self.stride_x):
-            column = phase - self.pad_x
-            left = min(length, max(0, ceil_div(-column, self.stride_x)))
-            count = max(0, min(length, ceil_div(self.width - column, self.stride_x)) - left)
-            fields += [column + left * self.stride_x, left, count, length - left - count]
+        for phase in range(self.of.stride_x):
+            column = phase - self.of.pad_x
+            left = min(self.phase, max(0, ceil_div(-column, self.of.stride_x)))
+            count = max(0, min(self.phase, ceil_div(self.of.width - column, self.of.stride_x)) - left)
+            fields += [column + left * self.of.stride_x, left, count, self.phase - left - count]
         return fields
 
-    @cached_property
-    def scratch_floats(self) -> int:
-        """Scratch of a task: a tile, the list of runs in a panel, panels, a band, and room to spill."""
-        _, _, channel, _ = self.band
-        panels = PANELS * WIDTH * self.slice * self.taps
-        return ROWS * WIDTH + RUNS + panels + self.cut[0] * self.slice * channel + 2 * WIDTH
-
-    @property
-    def packed_floats(self) -> int:
-        """Weights, packed."""
-        return self.group * self.tiles * self.depth * PITCH
+    def plan(self, own: Sequence[int]) -> np.ndarray:
+        """The table of a pass with these numbers of its own."""
+        taps = OWN + len(own)
+        layout = [self.slice, self.row, self.channel, self.rows, taps, taps + self.of.taps]
+        numbers = [*astuple(self.of), self.of.taps, *layout, *own, *self.tap_offsets(), *self.phases()]
+        return np.array(numbers, np.int64)
