@@ -16,7 +16,7 @@ TRAIN, TEST = 0, 1
 _HOMES = {
     "Net": "net.net",
     "Blob": "blob",
-    "Layer": "layer",
+    "Layer": "python_layer",
     "Solver": "solver.solver",
     "get_solver": "solver.solver",
     "set_mode_cpu": "device",
@@ -29,6 +29,8 @@ _HOMES = {
     "WeightsError": "errors",
     "DataError": "errors",
     "DeviceError": "errors",
+    "PythonLayerError": "errors",
+    "install_as_caffe": "caffe_alias",
 }
 _SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
     from .device import set_device as set_device
     from .device import set_mode_cpu as set_mode_cpu
     from .device import set_mode_gpu as set_mode_gpu
-    from .layer import Layer as Layer
     from .net.net import Net as Net
+    from .python_layer import Layer as Layer
     from .random import set_random_seed as set_random_seed
     from .solver.solver import Solver as Solver
     from .solver.solver import get_solver as get_solver

@@ -26,6 +26,10 @@ class DataError(CaffeError, ValueError):
     """A database, list or image that is missing, broken, or holds what the net cannot take."""
 
 
+class PythonLayerError(CaffeError, RuntimeError):
+    """Something that a user's Python layer raised: the text shows where, the cause is what was raised."""
+
+
 class DeviceError(CaffeError, RuntimeError):
     """The device asked for is not there, or cannot do what is asked."""
 

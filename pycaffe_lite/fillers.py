@@ -94,9 +94,12 @@ FILLERS: dict[str, Filler] = {
 
 
 def fill(out: np.ndarray, param: Any, rng: np.random.Generator) -> None:
-    """Write first values into `out` as `param` (FillerParameter, None for zeros) says; ConfigError for a bad one."""
-    if param is None:
-        out[...] = 0
+    """Write first values into `out`: `param` is a FillerParameter, an array, or None for zeros.
+
+    Raises ConfigError for a filler that cannot be.
+    """
+    if param is None or isinstance(param, np.ndarray):
+        out[...] = 0 if param is None else param
         return
     if param.type not in FILLERS:
         raise ConfigError(

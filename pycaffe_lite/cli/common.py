@@ -19,12 +19,24 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_net_options(parser: argparse.ArgumentParser) -> None:
-    """--level, --stage and --allow-unknown-fields."""
+    """--level, --stage, --allow-unknown-fields and --no-python-layers."""
     parser.add_argument("--level", type=int, default=0, metavar="N", help="the net's level, for include and exclude rules")
     parser.add_argument("--stage", default="", metavar="A,B", help="the net's stages, for include and exclude rules")
     parser.add_argument(
         "--allow-unknown-fields", action="store_true", help="skip fields that Caffe does not have, with a warning each"
     )
+    parser.add_argument(
+        "--no-python-layers", nargs=0, action=RefusePythonLayers, help="refuse nets with Python layers: run nobody's code"
+    )
+
+
+class RefusePythonLayers(argparse.Action):
+    """--no-python-layers: nets made from now on may have none."""
+
+    def __call__(self, *args: Any) -> None:
+        from ..layers import python
+
+        python.allowed = False
 
 
 def stages(args: argparse.Namespace) -> list[str]:

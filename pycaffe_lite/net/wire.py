@@ -272,8 +272,8 @@ def force_backward(nodes: list[Node]) -> None:
 def reshape(graph: Graph, first: int = 0) -> None:
     """Infer all shapes anew from layer `first` on, after an input or a data-dependent top has changed."""
     for node in graph.nodes[first:]:
-        if node.layer.type == "Input":
-            continue  # its tops have the shapes that somebody gave them
+        if not node.bottom:
+            continue  # Input, data: their tops have the shapes that somebody gave them
         shapes = node.layer.shapes([b.shape for b in node.bottom])
         for blob, param in zip(node.layer.blobs, shapes.params):
             if blob.shape != tuple(param.shape):

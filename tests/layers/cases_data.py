@@ -41,3 +41,19 @@ CASES: dict[str, list[Case]] = {
         ),
     ],
 }  # fmt: skip
+
+
+def python(layer, param_str="", **rest):
+    fields = f'module: "sample_layers" layer: "{layer}" param_str: "{param_str}"'
+    return Case(f'type: "Python" python_param {{ {fields} }}', **rest)
+
+
+CASES["Python"] = [
+    python("TimesTen", reference=lambda b, p, layer: [10 * b[0]]),
+    python(
+        "TimesTen", bottoms=[(2, 3), (1,)], tops=2, reshape=False, reference=lambda b, p, layer: [10 * x for x in b]
+    ),
+    python("Affine", "1 2", reference=lambda b, p, layer: [p[0] * b[0] + p[1]]),
+    python("Square", bottoms=[(3, 2)], reference=lambda b, p, layer: [(b[0] ** 2).sum() / 6]),
+    python("Positive", bottoms=[(3, 2)], gradient=False, reference=lambda b, p, layer: [b[0][b[0] > 0]]),
+]
