@@ -40,25 +40,20 @@ PER_PLANE = {"over": "planes", "work": "oh * ow * kh * kw"}
 @kernel(f"x: T*, {WINDOW} -> y: T*, argmax: int*", **PER_PLANE)
 def max_pool(i, x, planes, h, w, oh, ow, kh, kw, sh, sw, ph, pw, y, argmax):
     """y = the maximum of each window of plane i, argmax its place in the plane (the first one of equals)."""
-    # One pass over an output row for each window element: the inner loop has no branch and vectorises.
     for r in range(oh):
-        out = (i * oh + r) * ow
+        top = r * sh - ph
         for o in range(ow):
-            y[out + o] = T(LOWEST)
-            argmax[out + o] = -1
-        for a in range(max(0, ph - r * sh), min(kh, h + ph - r * sh)):
-            row = r * sh - ph + a
-            for b in range(kw):
-                first = max(0, (pw - b + sw - 1) // sw)
-                last = min(ow, (w - 1 + pw - b) // sw + 1)
-                place = row * w + b - pw
-                for o in range(first, last):
-                    value = x[i * h * w + place + o * sw]
-                    wins = value > y[out + o]
-                    y[out + o] = value if wins else y[out + o]
-                    argmax[out + o] = place + o * sw if wins else argmax[out + o]
-        for o in range(ow):  # a window that rounding up has put outside the plane
-            y[out + o] = y[out + o] if argmax[out + o] >= 0 else T(0)
+            left = o * sw - pw
+            most, best = T(LOWEST), -1
+            for a in range(max(top, 0), min(top + kh, h)):
+                for b in range(max(left, 0), min(left + kw, w)):
+                    value = x[(i * h + a) * w + b]
+                    wins = value > most  # selected, not branched on: which one wins cannot be predicted
+                    most = value if wins else most
+                    best = a * w + b if wins else best
+            # Rounding up can put a window wholly outside the plane: it has no maximum.
+            y[(i * oh + r) * ow + o] = most if best >= 0 else T(0)
+            argmax[(i * oh + r) * ow + o] = best
 
 
 max_pool.cuda(
@@ -293,6 +288,7 @@ class PoolingBase(Layer):
         self.method = name
         if name == "STOCHASTIC" and self.phase == caffe_pb2.TRAIN:
             self.stream = np.array([random.new_key()])
+            self.remembers = ("stream", "key", "state")
         elif name == "STOCHASTIC":
             self.method, self.backward_reads = "WEIGHTED", ("bottom",)
 
