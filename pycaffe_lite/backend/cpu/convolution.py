@@ -14,6 +14,7 @@ from .convolve import convolve
 from .plane import Plane
 from .program import one_run
 from .reduce import add_channels
+from .weights_grad import add_weights_grad
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,10 @@ class Convolution:
     def backward_weights(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
         """dw += the gradient of w."""
         with one_run():
-            im2col.backward_weights(self, x, dy, dw)
+            if self.is_plane and x.dtype == np.float32:
+                add_weights_grad(self.plane, x, dy, dw)
+            else:
+                im2col.backward_weights(self, x, dy, dw)
 
     def backward_bias(self, dy: np.ndarray, db: np.ndarray) -> None:
         """db += the gradient of the bias."""
