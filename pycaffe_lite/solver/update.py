@@ -51,7 +51,7 @@ set_scale.cuda("""
 """)
 
 
-average_weights = expression("average_weights", "new", "old w", "decay * old + (1 - decay) * w", "decay")
+average_weights = expression("average_weights", "y", "average w", "decay * average + (1 - decay) * w", "decay")
 
 
 @kernel(

@@ -1,0 +1,1 @@
+"""Computing on a GPU: CUDA C from kernels, programs that are captured, matrix products, convolutions."""
