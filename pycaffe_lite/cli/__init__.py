@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ..errors import CaffeError
 
-VERBS = ("train", "test", "time", "data", "layers", "summary", "upgrade")
+VERBS = ("train", "test", "time", "data", "layers", "summary", "upgrade", "parse-log")
 
 
 def caffe_spelling(arguments: Sequence[str]) -> list[str]:
