@@ -135,7 +135,7 @@ class _Wiring:
                 if name in self.graph.blobs and not in_place:
                     maker = self.makers[name].layer.name
                     raise node.layer.error(f"top {name!r} is already the top of layer {maker!r}; choose another name")
-                blob = Blob(shape, self.options.dtype, name)
+                blob = self.new_blob(node, shape, name)
                 share_memory(node, index, blob)
             node.top.append(blob)
             node.top_names.append(name)
@@ -143,6 +143,13 @@ class _Wiring:
                 self.graph.blobs[name] = blob
                 self.makers[name] = node
                 self.available.add(name)
+
+    def new_blob(self, node: Node, shape: Any, name: str) -> Blob:
+        """A blob of this layer, which a shape that cannot be is blamed on."""
+        try:
+            return Blob(shape, self.options.dtype, name)
+        except ConfigError as error:
+            raise node.layer.error(str(error)) from error
 
     def may_alias(self, node: Node, index: int, shape: Any) -> bool:
         """Whether an in-place top may use its bottom's memory without anyone seeing a difference."""
@@ -161,7 +168,7 @@ class _Wiring:
         node.params = params
         for index, param in enumerate(params):
             spec = param_spec(node.layer, message, index, param)
-            blob = Blob(param.shape, self.options.dtype, f"{node.layer.name}[{index}]")
+            blob = self.new_blob(node, param.shape, f"{node.layer.name}[{index}]")
             node.layer.blobs.append(blob)
             node.layer.param_propagate_down.append(spec.lr_mult != 0)
             if spec.name in self.shared:
