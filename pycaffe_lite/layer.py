@@ -16,7 +16,7 @@ import numpy as np
 
 from .blob import Blob
 from .device import Device
-from .errors import CaffeError, ConfigError, suggest
+from .errors import CaffeError, ConfigError
 from .proto import caffe_pb2
 
 
@@ -109,6 +109,7 @@ class Layer:
     on_host: bool = False  # forward and backward run on the host, each time, with Blobs
     shares_data: bool = False  # tops are the bottom's memory (Split, Flatten): forward has nothing to do
     shares_diff: bool = False  # the same for gradients
+    remembers: tuple[str, ...] = ()  # attributes that one pass leaves to the next: generators, arrays, numbers
 
     def __init_subclass__(cls, type: str | None = None, param: str | None = None, **rest: Any):
         super().__init_subclass__(**rest)
@@ -132,7 +133,8 @@ class Layer:
     def check_arity(self) -> None:
         """Refuse a number of bottoms or tops that the type does not take."""
         for end, arity, names in (("bottom", self.bottoms, self.message.bottom), ("top", self.tops, self.message.top)):
-            if len(names) not in arity:
+            unnamed = end == "top" and self.is_loss and len(names) < arity.low  # a loss need not name its top
+            if len(names) not in arity and not unnamed:
                 raise self.error(f"takes {arity} {end} blob(s), got {len(names)}: {', '.join(names) or 'none'}")
         if self.same_count and len(self.message.bottom) != len(self.message.top):
             raise self.error(
@@ -163,6 +165,21 @@ class Layer:
         """Record how bottom diffs follow from top diffs (overwriting) and add to the parameters' diffs."""
         raise NotImplementedError
 
+    def state_dict(self) -> dict[str, Any]:
+        """What `remembers` names, for a snapshot: a run that is stopped and resumed must not show it."""
+        return {name: _plain(getattr(self, name)) for name in self.remembers}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        for name in self.remembers:
+            kept = getattr(self, name)
+            if isinstance(kept, np.random.Generator):
+                kept.bit_generator.state = state[name]
+            elif hasattr(kept, "shape"):
+                kept[...] = state[name]  # in place: recorded launches hold its address
+            else:
+                setattr(self, name, state[name])
+
     def explain_fault(self, place: int, bottom: list[Blob]) -> CaffeError:
         """The error for a value that a run found wrong: recipes note its place + 1 in a scratch named `fault`."""
         raise NotImplementedError
@@ -185,6 +202,13 @@ class Layer:
         return f"<{self.type} layer {self.name!r}>"
 
 
+def _plain(value: Any) -> Any:
+    """A remembered value as numbers, strings, arrays and dicts of them."""
+    if isinstance(value, np.random.Generator):
+        return value.bit_generator.state
+    return value.copy() if hasattr(value, "shape") else value
+
+
 def create(message: Any, phase: int, dtype: Any = np.float32) -> Layer:
     """The layer that a LayerParameter describes; ConfigError for an unknown type."""
     from . import layers
@@ -193,5 +217,5 @@ def create(message: Any, phase: int, dtype: Any = np.float32) -> Layer:
         raise ConfigError(f"layer {message.name!r}: no type given")
     kind = layers.find(message.type)
     if kind is None:
-        raise ConfigError(f"layer {message.name!r}: unknown type {message.type!r}{suggest(message.type, layers.known())}")
+        raise ConfigError(f"layer {message.name!r}: unknown type {message.type!r}{layers.unknown_hint(message.type)}")
     return kind(message, phase, dtype)

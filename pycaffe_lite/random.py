@@ -9,6 +9,7 @@ counter, so that any index can be computed on its own and a snapshot need only k
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,17 @@ _root = _Root()
 def set_random_seed(seed: int) -> None:
     """Start all random streams anew from this seed (negative: from the system's entropy, as Caffe does)."""
     _root.seed(None if seed < 0 else int(seed))
+
+
+def state() -> dict[str, Any]:
+    """The seed, and how many streams have been taken."""
+    return {"entropy": _root.sequence.entropy, "streams": _root.sequence.n_children_spawned}
+
+
+def restore(state: dict[str, Any]) -> None:
+    """Let the next streams be those that would have come where `state` was taken."""
+    with _root.lock:
+        _root.sequence = np.random.SeedSequence(state["entropy"], n_children_spawned=state["streams"])
 
 
 def new_generator() -> np.random.Generator:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pycaffe_lite.data.mean import read_mean
 from pycaffe_lite.errors import ConfigError
+from pycaffe_lite.formats.mean import read_mean
 from pycaffe_lite.proto import TRAIN, TransformationParameter
 
 Shape = tuple[int, int, int]

@@ -1,80 +1,119 @@
-""".caffemodel: a NetParameter with the parameters in its layers, matched by layer name."""
+""".caffemodel: a NetParameter with the parameters in its layers."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
+from ..errors import WeightsError
+from ..proto import LayerParameter, NetParameter, V0LayerParameter, V1LayerParameter
+from . import blobproto, files, wire
+from .stored import StoredLayer
 
-from ..errors import ConfigError, WeightsError
-from ..logs import tell
-from ..proto import NetParameter, upgrade
-from . import blobproto
-from .files import write_whole
 
-def load(net: Any, path: str | os.PathLike[str]) -> None:
-    """Copy the parameters of every layer that file and net both have; others are logged and left alone."""
-    source = os.fspath(path)
+def _numbers(message: Any, *names: str) -> dict[int, str]:
+    return {message.DESCRIPTOR.fields_by_name[name].number: name for name in names}
+
+
+_NET = _numbers(NetParameter, "layer", "layers")
+_IN_LAYER = {
+    "layer": _numbers(LayerParameter, "name", "blobs"),
+    "layers": _numbers(V1LayerParameter, "name", "blobs", "layer"),
+    "v0": _numbers(V0LayerParameter, "name", "blobs"),
+}
+
+
+def read(source: str) -> Iterator[StoredLayer]:
+    """The layers of a .caffemodel of any age (V0, V1, V2); WeightsError where the file is not one."""
+    content = files.view(source, "caffemodel")
+    seen = set()
     try:
-        model = upgrade.read_net(path)
-    except ConfigError as error:
-        raise WeightsError(f"weights {error}") from error
-    if not any(layer.blobs for layer in model.layer):
-        raise WeightsError(f"weights {source}: the file holds no parameters; is it a prototxt or a solverstate?")
-    for message in model.layer:
-        layer = net.layer_dict.get(message.name)
-        if layer is None:
-            tell("net.cpp:740", f"Ignoring source layer {message.name}")
-            continue
-        copy_layer(layer, [message.blobs[i] for i in range(len(message.blobs))], source)
+        for field in wire.fields(content, 0, len(content)):
+            seen.add((field.number, field.kind))
+            if field.number in _NET and field.kind == wire.SIZED:
+                yield _layer(content, field, _NET[field.number], source)
+    except wire.WireError as error:
+        raise WeightsError(f"weights {source}: not a caffemodel, or a damaged one: {error}") from error
+    if not seen & {(number, wire.SIZED) for number in _NET}:
+        raise WeightsError(f"weights {source}: not a caffemodel: it holds no layers{_guess(seen)}")
 
 
-def copy_layer(layer: Any, protos: list[Any], source: str) -> None:
-    """Copy the blobs of one layer; WeightsError unless number and shapes agree."""
-    if len(protos) != len(layer.blobs):
-        if not protos:  # a layer saved without parameters
-            return
-        raise WeightsError(
-            f"weights {source}: layer {layer.name!r} ({layer.type}) has {len(layer.blobs)} parameter blob(s) in the net "
-            f"and {len(protos)} in the file"
-        )
-    for index, (blob, proto) in enumerate(zip(layer.blobs, protos)):
-        where = f"weights {source}: layer {layer.name!r} ({layer.type}), parameter {index}"
-        values = blobproto.to_array(proto, where=where)
-        if not same_shape(blob.shape, values.shape, blobproto.is_legacy(proto)):
-            raise WeightsError(
-                f"{where}: shape {values.shape} in the file, {blob.shape} in the net; to learn this layer "
-                f"from scratch instead of copying it, give it another name"
-            )
-        blob.data[...] = values.reshape(blob.shape)
+def _guess(seen: set[tuple[int, int]]) -> str:
+    """What a message without layers is instead."""
+    if (1, wire.VARINT) in seen and (3, wire.SIZED) in seen:
+        return "; it is a solverstate, which --snapshot takes"
+    return "; it is a single blob, such as a mean image" if (5, wire.SIZED) in seen else ""
 
 
-def same_shape(wanted: tuple[int, ...], found: tuple[int, ...], legacy: bool) -> bool:
-    """Equal shapes; a legacy shape has four axes, of which leading ones may be missing in the net."""
-    if not legacy:
-        return wanted == found
-    return len(wanted) <= 4 and (1,) * (4 - len(wanted)) + wanted == found
+def _layer(content: memoryview, field: wire.Field, kind: str, source: str) -> StoredLayer:
+    """One layer; V0 layers are wrapped in a V1 layer."""
+    layer, blobs, known = StoredLayer(""), [], _IN_LAYER[kind]
+    try:
+        for part in wire.fields(content, field.start, field.end):
+            name = known.get(part.number) if part.kind == wire.SIZED else None
+            if name == "name":
+                layer.name = wire.text(content, part)
+            elif name == "blobs":
+                blobs.append(part)
+            elif name == "layer":
+                return _layer(content, part, "v0", source)
+    except wire.WireError as error:
+        raise WeightsError(f"weights {source}: layer {layer.name!r}: {error}") from error
+    for index, blob in enumerate(blobs):
+        where = f"weights {source}: layer {layer.name!r}, parameter {index}"
+        layer.params[index] = blobproto.stored(content, blob.start, blob.end, where)
+    return layer
 
 
-def to_proto(net: Any, write_diff: bool = False) -> Any:
-    """The net as a NetParameter, each layer with its parameters."""
-    made = NetParameter(name=net.name)
-    for message, layer in zip(net.param.layer, net.layers):
-        added = made.layer.add()
-        added.CopyFrom(message)
-        del added.blobs[:]
-        for blob in layer.blobs:
-            added.blobs.append(blobproto.from_array(blob.data, blob.diff if write_diff else None))
-    return made
+def copy_layer(layer: Any, protos: Sequence[Any], source: str) -> None:
+    """Give a layer the parameters that stand in its own message in a net's file; WeightsError unless they fit."""
+    found = StoredLayer(layer.name)
+    for index, proto in enumerate(protos):
+        content = memoryview(proto.SerializeToString())
+        where = f"{source}: layer {layer.name!r} ({layer.type}), parameter {index}"
+        found.params[index] = blobproto.stored(content, 0, len(content), where)
+    if problem := found.mismatch(layer, set()):
+        raise WeightsError(f"{source}: {problem}")
+    found.copy_to(layer)
 
 
-def save(net: Any, path: str | os.PathLike[str], write_diff: bool = False) -> None:
-    """Write a .caffemodel, whole or not at all."""
-    write_whole(path, to_proto(net, write_diff).SerializeToString())
+def write(net: Any, path: str, write_diff: bool, dtype: Any) -> None:
+    """Write net and parameters as Caffe does, each layer with its message."""
+    files.write(path, _pieces(net, write_diff, dtype))
 
 
-def arrays(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]:
-    """The parameters in a .caffemodel: layer name -> arrays."""
-    model = upgrade.read_net(path)
-    return {m.name: [blobproto.to_array(b) for b in m.blobs] for m in model.layer if m.blobs}
+def _pieces(net: Any, write_diff: bool, dtype: Any) -> Iterator[bytes | memoryview]:
+    yield NetParameter(name=net.name).SerializeToString()
+    number = NetParameter.DESCRIPTOR.fields_by_name["layer"].number
+    for node in net.graph.nodes:
+        parts = list(_layer_pieces(node, write_diff, dtype))
+        yield wire.header(number, sum(map(len, parts)))
+        yield from parts
+
+
+def _layer_pieces(node: Any, write_diff: bool, dtype: Any) -> Iterator[bytes | memoryview]:
+    """A LayerParameter with the blobs in their place among the fields: the same bytes that Caffe writes."""
+    content = memoryview(described(node).SerializeToString())
+    number = LayerParameter.DESCRIPTOR.fields_by_name["blobs"].number
+    place = next((f.at for f in wire.fields(content, 0, len(content)) if f.number > number), len(content))
+    yield content[:place]
+    for blob in node.layer.blobs:
+        diff = blob.diff.astype(dtype, copy=False) if write_diff else None
+        parts = list(blobproto.pieces(blob.data.astype(dtype, copy=False), diff))
+        yield wire.header(number, sum(map(len, parts)))
+        yield from parts
+    yield content[place:]
+
+
+def described(node: Any) -> Any:
+    """A layer's message without its blobs, with the defaults that Caffe writes into it when a net is made."""
+    layer, message = node.layer, LayerParameter()
+    message.CopyFrom(node.layer.message)
+    message.phase = layer.phase
+    del message.blobs[:]
+    if layer.is_loss and not message.loss_weight:
+        message.loss_weight.append(1)
+    for param in node.params[len(message.param) :]:
+        if param.statistic:
+            message.param.add(lr_mult=0)
+    return message

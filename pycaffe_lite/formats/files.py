@@ -1,37 +1,51 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files seen as memory."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from ..errors import CaffeError
+from ..errors import CaffeError, WeightsError
+from ..proto import binary
+
+Path = str | os.PathLike[str]
+_LMDB = slice(16, 20), b"\xde\xc0\xef\xbe"  # where a data.mdb has its magic number
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
-    """A temporary name beside `path` to write to; it takes the place of `path` when the block ends well.
+def replacing(*paths: Path) -> Iterator[list[str]]:
+    """Temporary names beside `paths` to write to; they take the places of `paths` when the block ends well.
 
-    CaffeError, with the old file still there, if the folder is missing, the disk is full, or the like.
+    CaffeError, with the old files still there, if the folder is missing, the disk is full, or the like.
     """
-    path = os.fspath(path)
-    folder = os.path.dirname(path) or "."
-    temporary = None
+    targets = [os.fspath(path) for path in paths]
+    temporary: dict[str, str] = {}
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=folder)
-        os.close(handle)
-        yield temporary
-        _settle(temporary)
-        os.replace(temporary, path)
+        for target in targets:
+            temporary[target] = _name_beside(target)
+        yield list(temporary.values())
+        for name in temporary.values():
+            _settle(name)
+        for target, name in temporary.items():
+            os.replace(name, target)
     except OSError as error:
-        kept = "; the file that was there is untouched" if os.path.exists(path) else ""
-        raise CaffeError(f"{path}: cannot be written: {error.strerror or error}{kept}") from error
+        target = next((t for t, name in temporary.items() if name == error.filename), targets[0])
+        kept = "; the file that was there is untouched" if os.path.exists(target) else ""
+        raise CaffeError(f"{target}: cannot be written: {error.strerror or error}{kept}") from error
     finally:
-        if temporary:
+        for name in temporary.values():
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                os.unlink(name)
+
+
+def _name_beside(target: str) -> str:
+    handle, name = tempfile.mkstemp(prefix=f".{os.path.basename(target)}.", dir=os.path.dirname(target) or ".")
+    os.close(handle)
+    return name
 
 
 def _settle(path: str) -> None:
@@ -43,7 +57,55 @@ def _settle(path: str) -> None:
         os.fsync(file.fileno())
 
 
-def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file whole or not at all."""
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(content)
+def write_whole(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write a file, piece by piece, whole or not at all."""
+    with replacing(path) as (temporary,):
+        write(temporary, pieces)
+
+
+def write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write a file piece by piece: what is in memory already is not gathered into one copy first."""
+    with open(path, "wb") as file:
+        for piece in pieces:
+            file.write(piece)
+
+
+def view(path: Path, kind: str) -> memoryview:
+    """A file as memory, of which only what is touched is ever read.
+
+    WeightsError if it cannot be opened, is empty, or is plainly not a `kind` ("caffemodel").
+    """
+    source = os.fspath(path)
+    if os.path.isdir(source):
+        inside = " (an LMDB)" if os.path.exists(os.path.join(source, "data.mdb")) else ""
+        raise WeightsError(f"{source}: this is a folder{inside}, not a {kind}")
+    if os.path.exists(source) and not os.path.isfile(source):
+        raise WeightsError(f"{source}: not a file")  # a pipe would wait for ever
+    try:
+        with open(source, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) if size else memoryview(b"")
+    except OSError as error:
+        raise WeightsError(f"{source}: {error.strerror or error}") from error
+    if not content:
+        raise WeightsError(f"{source}: the file is empty")
+    if what := describe(content):
+        raise WeightsError(f"{source}: this is {what}, not a {kind}")
+    return content
+
+
+def describe(content: memoryview) -> str:
+    """What a file is if it is plainly no binary message, such as "a PNG image"; else an empty string."""
+    start = bytes(content[:1024])
+    where, magic = _LMDB
+    if start[where] == magic:
+        return "an LMDB"
+    if other := binary.other_file(start):
+        return other
+    if binary.is_binary(start):
+        return ""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)  # which allows a character cut off at the end
+    except UnicodeDecodeError:
+        return ""
+    return "text (a prototxt?)"

@@ -73,6 +73,7 @@ class Recurrent(MarkedLayer):
 
     bottoms, tops = between(2, 3), exactly(1)
     no_gradient_to = (1,)
+    remembers = ("state",)
     states: ClassVar[int]  # blobs of the hidden state
     gates: ClassVar[int]  # numbers that a step computes for each hidden one
 

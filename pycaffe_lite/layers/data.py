@@ -40,6 +40,12 @@ class Data(Layer, type="Data", param="data_param"):
             weakref.finalize(self, self._batches.close)
         return self._batches
 
+    def state_dict(self):
+        return dict(self.batches().state())
+
+    def restore(self, state):
+        self.batches().restore(state)
+
     def shapes(self, bottom):
         stream = self.batches()
         return Shapes(top=[stream.batch_shape, stream.label_shape][: len(self.message.top)])

@@ -34,6 +34,7 @@ class Dropout(Layer, type="Dropout", param="dropout_param"):
 
     in_place = True
     backward_reads = ()
+    remembers = ("stream", "key", "state")
 
     def setup(self):
         self.ratio = self.param.dropout_ratio

@@ -15,6 +15,7 @@ class DummyData(DataLayer, type="DummyData", param="dummy_data_param"):
     """Constants are filled once, so what the caller writes there stays; all else in every forward."""
 
     tops = at_least(1)
+    remembers = ("generator",)
 
     def setup(self):
         p = self.param

@@ -16,6 +16,8 @@ from ._data import DataLayer
 class MemoryData(DataLayer, type="MemoryData", param="memory_data_param"):
     """Data (N, C, H, W) and labels (N), `batch_size` of them in every forward, round and round."""
 
+    remembers = ("position", "unread", "generator")
+
     def setup(self):
         p = self.param
         for field in ("batch_size", "channels", "height", "width"):

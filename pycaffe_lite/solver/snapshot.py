@@ -1,75 +1,91 @@
-"""Snapshots: a .caffemodel, and a .solverstate that names it and holds the history."""
+"""Snapshots: the model, Caffe's solver state that names it, and beside them what Caffe's state cannot hold."""
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 from typing import Any
 
-from ..errors import WeightsError
-from ..formats import blobproto
-from ..formats.files import write_whole
-from ..proto import SolverState, text
-from . import policy
+import numpy as np
+
+from ..errors import CaffeError, WeightsError
+from ..formats import solverstate, weights
+from ..formats.files import replacing
+from ..logs import log
+from ..proto import caffe_pb2
+from . import policy, resume
 
 
 def write(solver: Any) -> str:
-    """Write both files of the present iteration; returns the path of the state."""
+    """Write the files of the present iteration, all of them or none; returns the path of the state."""
     p = solver.param
     base = f"{p.snapshot_prefix}_iter_{solver.iter}"
     os.makedirs(os.path.dirname(base) or ".", exist_ok=True)
-    model, state = f"{base}.caffemodel", f"{base}.solverstate"
-    solver.report.snapshot("model", model)
-    solver.net.save(model, p.snapshot_diff)
-    solver.report.snapshot("state", state)
-    message = SolverState(iter=solver.iter, learned_net=model, current_step=policy.steps_reached(p, solver.iter))
-    for history in solver.update.histories():
-        message.history.append(blobproto.from_array(history))
-    write_whole(state, message.SerializeToString())
+    suffix = ".h5" if p.snapshot_format == caffe_pb2.SolverParameter.HDF5 else ""
+    model, state = f"{base}.caffemodel{suffix}", f"{base}.solverstate{suffix}"
+    made = solverstate.State(solver.iter, model, policy.steps_reached(p, solver.iter), solver.update.histories())
+    with replacing(model, resume.beside(state), state) as (new_model, sidecar, new_state):
+        solver.report.snapshot("model", model)
+        weights.write(solver.net, new_model, suffix, p.snapshot_diff)
+        solver.report.snapshot("state", state)
+        solverstate.write(made, new_state, suffix)
+        resume.write(solver, sidecar, new_state)
     return state
 
 
 def restore(solver: Any, path: str | os.PathLike[str]) -> None:
-    """Read a state and the model it names; nothing is changed unless everything fits."""
+    """Read a state, the model it names, and the file beside it; nothing is changed unless history and model fit."""
     source = os.fspath(path)
-    message = read_state(source)
-    histories = solver.update.histories()
-    if len(message.history) != len(histories):
+    with solverstate.opened(source) as state:
+        histories = solver.update.histories()
+        check(state.history, histories, source, solver)
+        beside = resume.read(source)
+        if state.learned_net:
+            solver.net.copy_from(find_model(state.learned_net, source))
+        for history, stored in zip(histories, state.history):
+            history[...] = stored.read().reshape(history.shape)
+        solver.iter = state.iter
+    resume.restore(solver, beside, source)
+
+
+def check(found: Any, wanted: list[np.ndarray], source: str, solver: Any) -> None:
+    """Refuse a history that is not of this net and solver type."""
+    if len(found) != len(wanted):
         raise WeightsError(
-            f"{source}: holds {len(message.history)} history blobs, but a {solver.param.type} solver of net "
-            f"{solver.net.name!r} has {len(histories)}; was it written by another net or another solver type?"
+            f"{source}: holds {len(found)} history blobs, but a {solver.param.type} solver of net "
+            f"{solver.net.name!r} has {len(wanted)}; was it written by another net or another solver type?"
         )
-    values = []
-    for index, (history, proto) in enumerate(zip(histories, message.history)):
-        array = blobproto.to_array(proto, where=f"{source}: history {index}")
-        if array.size != history.size:
+    for index, (stored, history) in enumerate(zip(found, wanted)):
+        if np.prod(stored.shape, dtype=object) != history.size:
             raise WeightsError(
-                f"{source}: history {index} has shape {array.shape}, the net's parameter {history.shape}"
+                f"{source}: history {index} has shape {stored.shape}, the net's parameter {history.shape}"
             )
-        values.append(array.reshape(history.shape))
-    if message.learned_net:
-        solver.net.copy_from(find_model(message.learned_net, source))
-    for history, array in zip(histories, values):
-        history[...] = array
-    solver.iter = message.iter
-
-
-def read_state(source: str) -> Any:
-    """The SolverState in a file; WeightsError says what else it is."""
-    if source.endswith((".caffemodel", ".caffemodel.h5")):
-        raise WeightsError(f"{source}: this is a model; --snapshot takes its .solverstate (or give it to --weights)")
-    try:
-        message = text.read(source, SolverState)
-    except Exception as error:
-        raise WeightsError(f"{source}: not a solverstate: {error}") from error
-    if not message.HasField("iter"):
-        raise WeightsError(f"{source}: not a solverstate: it names no iteration")
-    return message
 
 
 def find_model(path: str, state: str) -> str:
     """The model a state names, or the file of that name beside the state if both have been moved."""
-    beside = os.path.join(os.path.dirname(state), os.path.basename(path))
+    name = re.split(r"[\\/]", path)[-1]  # snapshots travel between systems
+    beside = os.path.join(os.path.dirname(state), name)
     for candidate in (path, beside):
-        if os.path.exists(candidate):
+        if os.path.isfile(candidate):
             return candidate
     raise WeightsError(f"{state}: its model {path} is neither there nor beside it as {beside}")
+
+
+def newest(prefix: str) -> str | None:
+    """The state written last of all complete snapshots with this prefix: state and model are there and readable."""
+    pattern = re.compile(re.escape(prefix) + r"_iter_(\d+)\.solverstate(\.h5)?")
+    matches = [pattern.fullmatch(path) for path in glob.glob(f"{glob.escape(prefix)}_iter_*")]
+    found = [(os.path.getmtime(m[0]), int(m[1]), m[0]) for m in matches if m]
+    for _, _, path in sorted(found, reverse=True):
+        try:
+            with solverstate.opened(path) as state:
+                model = find_model(state.learned_net, path)
+            with weights.opened(model) as layers:
+                for _ in layers:
+                    pass
+            return path
+        except CaffeError as error:
+            log.warning("passing over a snapshot: %s", error)
+    return None

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,11 +15,15 @@ from ..errors import CaffeError, ConfigError
 from ..net import debug
 from ..net.net import Net
 from ..proto import upgrade
-from . import keep, policy, rules, snapshot
+from . import keep, policy, resume, rules, snapshot
 from .judge import Judge
 from .nets import NetMaker, find_file
 from .report import Output, Report, Reports
+from .smooth import SmoothedLoss
 from .update import Update
+
+if TYPE_CHECKING:
+    from ..formats.weights import LoadReport
 
 NONE, STOP, SNAPSHOT = "none", "stop", "snapshot"
 
@@ -55,10 +59,12 @@ class Solver:
         self.param: Any = solver
         self.report = Reports(reports or [])
         self.action: Callable[[], str] = lambda: NONE
-        self.iter, self._losses, self._smoothed = 0, [], 0.0  # type: ignore[var-annotated]
+        self.iter = 0
+        self.untested: dict[str, Any] | None = None  # in the midst of tests: what they began with
         self._callbacks: list[tuple[Callable[[], None], Callable[[], None]]] = []
         try:
             self.check()
+            self.smoothed_loss = SmoothedLoss(solver.average_loss)
             if solver.random_seed >= 0:
                 random.set_random_seed(solver.random_seed)
             maker = NetMaker(solver, folder, allow_unknown, **net_options)
@@ -99,9 +105,13 @@ class Solver:
         """The rate of the next iteration."""
         return policy.learning_rate(self.param, self.iter, self.judge.drops)
 
-    def copy_from(self, path: str) -> None:
-        """Start from the weights of a .caffemodel; layers are matched by name."""
-        self.net.copy_from(path)
+    def copy_from(self, path: str | os.PathLike[str], ignore_mismatch: bool = False) -> LoadReport:
+        """Start from a file of weights, as Net.copy_from; layers that only test nets have take theirs too."""
+        report = self.net.copy_from(path, ignore_mismatch)
+        for net in self.test_nets:
+            if any(layer.blobs and layer.name not in self.net.layer_dict for layer in net.layers):
+                net.copy_from(path, ignore_mismatch)
+        return report
 
     def add_callback(self, on_start: Callable[[], None], on_gradients_ready: Callable[[], None]) -> None:
         """Call the first before every iteration's forward, the second before every update."""
@@ -124,7 +134,7 @@ class Solver:
         if not stopped:
             if p.display and self.iter % p.display == 0:
                 loss = self.net.run_forward()
-                self.report.display(self.iter, self._smooth(loss, self._start), None, 0, p.display)
+                self.report.display(self.iter, self.smoothed_loss.add(self.iter, loss), None, 0, p.display)
             if p.test_interval and self.iter % p.test_interval == 0:
                 self.test_all()
         self.report.done(stopped)
@@ -132,14 +142,14 @@ class Solver:
     def step(self, iterations: int) -> float:
         """Train for so many iterations; returns the (averaged) loss of the last one."""
         self._steps(iterations)
-        return self._smoothed
+        return self.smoothed_loss.value
 
     # The loop ----------------------------------------------------------------------------------------------
 
     def _steps(self, iterations: int) -> bool:
         """The training loop; whether it was asked to stop."""
         p, stop = self.param, self.iter + iterations
-        self._losses, self._smoothed, self._start = [], 0.0, self.iter
+        self.smoothed_loss.begin(self.iter)
         self._clock, self._displayed = time.perf_counter(), self.iter
         while self.iter < stop:
             if p.test_interval and self.iter % p.test_interval == 0 and (self.iter or p.test_initialization):
@@ -169,7 +179,7 @@ class Solver:
         loss /= p.iter_size
         if not math.isfinite(loss):
             raise TrainingError(self.explain_loss(loss))
-        rate, smoothed = self.lr, self._smooth(loss, self._start)
+        rate, smoothed = self.lr, self.smoothed_loss.add(self.iter, loss)
         self.report.iteration(self.iter, loss, rate)
         if p.display and self.iter % p.display == 0:
             self._display(smoothed, rate)
@@ -179,19 +189,6 @@ class Solver:
         self.update.apply(rate, self.iter)
         if debugging:
             debug.update(self.net.graph, before)
-
-    def _smooth(self, loss: float, start: int) -> float:
-        """Mean of the last average_loss losses, updated as Caffe does."""
-        window = self.param.average_loss
-        if len(self._losses) < window:
-            self._losses.append(loss)
-            size = len(self._losses)
-            self._smoothed = (self._smoothed * (size - 1) + loss) / size
-        else:
-            place = (self.iter - start) % window
-            self._smoothed += (loss - self._losses[place]) / window
-            self._losses[place] = loss
-        return self._smoothed
 
     def _display(self, smoothed: float, rate: float) -> None:
         seconds = time.perf_counter() - self._clock
@@ -214,12 +211,13 @@ class Solver:
 
     def test_all(self) -> str:
         """Test every test net; "stop" if that was asked for meanwhile."""
-        action = NONE
+        self.untested = resume.of_tests(self)  # a run stopped in the midst of tests begins with them again
         with self.update.averaged_weights():
             for number in range(len(self.test_nets)):
-                if action != STOP:
-                    action = self.test(number)
-        return action
+                if self.test(number) == STOP:
+                    return STOP
+        self.untested = None
+        return NONE
 
     def test(self, number: int) -> str:
         """Average the outputs of a test net over test_iter batches and report them."""
@@ -251,8 +249,9 @@ class Solver:
 
     def snapshot(self) -> str:
         """Write model and solver state; returns the path of the state."""
-        path = snapshot.write(self)
-        keep.write_average(self)
+        with self.update.trained_weights():
+            keep.write_average(self)
+            path = snapshot.write(self)
         keep.prune(self)
         return path
 

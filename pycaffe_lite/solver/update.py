@@ -98,6 +98,7 @@ class Update:
         self._histories = [net.device.zeros(self.count, self.dtype) for _ in range(self.rule.histories)]
         self._clear, self._apply = net.device.program(self.dtype), net.device.program(self.dtype)
         self.average = self._data.copy() if param.ema_decay and self.count else None
+        self._trained: Any = None  # while the net holds the average: its own weights
         if self.count:
             self._record()
 
@@ -184,12 +185,24 @@ class Update:
         if self.average is None:
             yield
             return
-        trained = self._data.copy()
-        self._data[...] = self.average
+        trained, outer = self._data.copy(), self._trained
+        self._data[...], self._trained = self.average, trained
         try:
             yield
         finally:
-            self._data[...] = trained
+            self._data[...], self._trained = trained, outer
+
+    @contextmanager
+    def trained_weights(self) -> Iterator[None]:
+        """In this block the net holds its own weights, also in the midst of a test of the averaged ones."""
+        if self._trained is None:
+            yield
+            return
+        self._data[...] = self._trained
+        try:
+            yield
+        finally:
+            self._data[...] = self.average
 
     def histories(self) -> list[np.ndarray]:
         """The history blobs in Caffe's order: one for each parameter, then the second ones."""
