@@ -12,12 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CaffeError, DataError, WeightsError
+from ..errors import DataError, WeightsError
 from ..proto import BlobProto, Datum, NetParameter, SolverParameter, SolverState, binary, caffe_pb2, printer
 from ..proto.schema import fields
 from . import blobproto, files, hdf5, tensors, wire
 
-KINDS = (NetParameter, SolverState, BlobProto, Datum, SolverParameter)  # what a binary file may hold
+# What a binary file may hold, and the fields of which one at least is there then
+KINDS: dict[Any, tuple[str, ...]] = {
+    NetParameter: ("layer", "layers"),
+    SolverState: ("iter",),
+    BlobProto: ("data", "double_data", "raw_data"),
+    Datum: ("data", "float_data"),
+    SolverParameter: ("net", "net_param", "train_net", "train_net_param"),
+}
 FEW = 8  # values of an array that are written out even in short
 NUMBERS = {"float": "<f4", "double": "<f8"}
 
@@ -61,7 +68,7 @@ def message_file(path: str, full: bool) -> Iterator[str]:
     """A binary message of whichever kind fits."""
     content = files.view(path, "file of Caffe's")
     try:
-        kind = next((k for k in KINDS if fits(content, k.DESCRIPTOR)), None)
+        kind = next((k for k in KINDS if fits(content, k)), None)
     except wire.WireError as error:
         raise DataError(f"{path}: not a binary message, or a damaged one: {error}") from error
     if kind is None:
@@ -73,11 +80,13 @@ def message_file(path: str, full: bool) -> Iterator[str]:
         raise WeightsError(f"{path}: damaged: {error}") from error
 
 
-def fits(content: memoryview, message: Any) -> bool:
-    """Whether a message type has all the outermost fields that are there, each of its kind."""
-    known = {f.number: fields(message)[f.name] for f in message.fields}
+def fits(content: memoryview, kind: Any) -> bool:
+    """Whether a kind of message has all the outermost fields that are there, and what it has at least is there."""
+    known = {f.number: fields(kind.DESCRIPTOR)[f.name] for f in kind.DESCRIPTOR.fields}
     seen = {(field.number, field.kind) for field in wire.fields(content, 0, len(content))}
-    return all(number in known and kind in wire_kinds(known[number]) for number, kind in seen)
+    if not all(number in known and form in wire_kinds(known[number]) for number, form in seen):
+        return False
+    return any(known[number].name in KINDS[kind] for number, _ in seen)
 
 
 def wire_kinds(field: Any) -> tuple[int, ...]:
@@ -113,13 +122,12 @@ def scalar_lines(
     content: memoryview, parts: list[wire.Field], field: Any, message: Any, full: bool, indent: str
 ) -> Iterator[str]:
     """Values of one field: written out, or if they are many, what there is to say of them."""
-    size = sum(part.end - part.start for part in parts)
-    if field.kind in NUMBERS and size > 8 * FEW and not full:
-        values = np.frombuffer(b"".join(content[p.start : p.end] for p in parts), NUMBERS[field.kind])
-        yield f"{indent}# {field.name}: {described(values)}"
-    elif field.kind == "bytes" and size > 8 * FEW and not full:
-        values = np.frombuffer(content[parts[-1].start : parts[-1].end], np.uint8)
-        yield f"{indent}# {field.name}: {binary.other_file(values[:32].tobytes()) or 'bytes'}, {described(values)}"
+    dtype = np.dtype(NUMBERS.get(field.kind, "u1"))
+    count = sum(part.end - part.start for part in parts) // dtype.itemsize
+    if field.kind in (*NUMBERS, "bytes") and count > FEW and not full:
+        values = np.frombuffer(b"".join(content[p.start : p.end] for p in parts), dtype)
+        image = binary.other_file(values[:32].tobytes()) if field.kind == "bytes" else ""
+        yield f"{indent}# {field.name}: {f'{image} of {count:,} bytes' if image else described(values)}"
     else:
         kind = getattr(caffe_pb2, message.name)
         made = kind.FromString(b"".join(content[part.at : part.end] for part in parts))
@@ -138,10 +146,10 @@ def blob_line(content: memoryview, start: int, end: int, where: str) -> str:
 
 def described(values: np.ndarray) -> str:
     """How many values an array has, in which range, and how many of them are no numbers."""
-    if values.size == 0:
-        return "no values"
+    if values.size < 2:
+        return f"{values.reshape(-1)[0]:.6g}" if values.size else "no values"
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values.reshape(-1)
-    count = f"{values.size:,} value{'s' if values.size > 1 else ''}"
+    count = f"{values.size:,} values"
     bad = values.size - finite.size
     if bad:
         count += f" ({bad:,} NaN or infinite)"
@@ -205,9 +213,9 @@ def database(path: str, full: bool, limit: int) -> Iterator[str]:
 def entry_lines(value: memoryview, full: bool, where: str) -> Iterator[str]:
     """An entry as a Datum, or as bytes if it is none."""
     try:
-        if fits(value, Datum.DESCRIPTOR):
+        if fits(value, Datum):
             yield from message_lines(value, 0, len(value), Datum.DESCRIPTOR, full, "", where)
             return
-    except (wire.WireError, CaffeError):
+    except wire.WireError:
         pass
     yield f"# no Datum: {len(value):,} bytes"
