@@ -10,7 +10,17 @@ from .backend.cpu.convolution import Convolution
 from .kernel import device_function, expression, kernel
 
 
-def gemm(a: Any, b: Any, out: Any, m: int, n: int, k: int, trans_a: bool = False, trans_b: bool = False, accumulate: bool = False) -> None:
+def gemm(
+    a: Any,
+    b: Any,
+    out: Any,
+    m: int,
+    n: int,
+    k: int,
+    trans_a: bool = False,
+    trans_b: bool = False,
+    accumulate: bool = False,
+) -> None:
     """out (m x n) = op(a) (m x k) times op(b) (k x n), row-major; added to what is there with `accumulate`."""
     cpu_gemm.gemm(trans_a, trans_b, m, n, k, a, m if trans_a else k, b, k if trans_b else n, out, n, accumulate)
 
@@ -64,17 +74,23 @@ def add_rows(j, x, rows, columns, out):  # type: ignore[no-untyped-def]
 add_rows.cuda("T total = out[i]; for (int row = 0; row < rows; ++row) total += x[row * columns + i]; out[i] = total;")
 
 
+# Long sums are made of blocks, so that they run in parallel and still always add up in the same order.
+BLOCK = 4096
+BLOCKS, BLOCK_WORK = "(count + 4095) // 4096", "4096"
+ROW_BLOCKS, ROW_BLOCK_WORK = "((length + 4095) // 4096)", "min(length, 4096)"  # the same for rows of `length`
+
+
 @kernel(
     "x: T*, rows: int, length: int, x_first: int, x_step: int, y_first: int, y_step: int -> y: T*",
-    over="rows * ((length + 4095) // 4096)",
-    work="min(length, 4096)",
+    over=f"rows * {ROW_BLOCKS}",
+    work=ROW_BLOCK_WORK,
 )
 def copy_rows(i, x, rows, length, x_first, x_step, y_first, y_step, y):  # type: ignore[no-untyped-def]
     """`rows` rows of `length` elements, the first at x_first, x_step apart, go to y_first, y_step apart."""
-    parts = (length + 4095) // 4096
-    row, part = i // parts, i % parts * 4096
+    parts = (length + BLOCK - 1) // BLOCK
+    row, first = i // parts, i % parts * BLOCK
     source, target = x_first + row * x_step, y_first + row * y_step
-    for j in range(part, min(part + 4096, length)):
+    for j in range(first, min(first + BLOCK, length)):
         y[target + j] = x[source + j]
 
 
@@ -82,11 +98,6 @@ copy_rows.cuda(
     "int row = i / length, j = i % length; y[y_first + row * y_step + j] = x[x_first + row * x_step + j];",
     over="rows * length",
 )
-
-
-# Long sums are made of blocks, so that they run in parallel and still always add up in the same order.
-BLOCK = 4096
-BLOCKS, BLOCK_WORK = "(count + 4095) // 4096", "4096"
 
 
 def blocks(count: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ..ops import BLOCK, block_sum
 from ..proto import caffe_pb2
 
 OPERATION = caffe_pb2.ReductionParameter
-PARTS = {"over": "rows * ((length + 4095) // 4096)", "work": "min(length, 4096)"}
+PARTS: Any = {"over": f"rows * {ops.ROW_BLOCKS}", "work": ops.ROW_BLOCK_WORK}
 THREADS = 256
 
 
@@ -40,7 +41,7 @@ sum_parts.cuda(
     total = block_sum(total);
     if (threadIdx.x == 0) partial[i] = total;
 """,
-    over="rows * ((length + 4095) / 4096)",
+    over=PARTS["over"],
     block=THREADS,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from .. import ops
 from ..kernel import kernel
 from ..layer import Layer, Shapes
 from ..ops import BLOCK
@@ -22,7 +23,7 @@ def tile(i, x, outer, tiles, length, y):
 tile.cuda("y[i] = x[i / length / tiles * length + i % length];", over="outer * tiles * length")
 
 
-@kernel(f"dy: T*, {SIZES} -> dx: T*", over="outer * ((length + 4095) // 4096)", work="tiles * min(length, 4096)")
+@kernel(f"dy: T*, {SIZES} -> dx: T*", over=f"outer * {ops.ROW_BLOCKS}", work=f"tiles * {ops.ROW_BLOCK_WORK}")
 def tile_grad(i, dy, outer, tiles, length, dx):
     """dx = the sum of dy over the tiles."""
     parts = (length + BLOCK - 1) // BLOCK
