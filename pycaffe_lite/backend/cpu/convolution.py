@@ -11,6 +11,7 @@ import numpy as np
 
 from . import im2col
 from .convolve import convolve
+from .deconvolve import deconvolve
 from .plane import Plane
 from .program import one_run
 from .reduce import add_channels
@@ -99,10 +100,12 @@ class Convolution:
     def backward_data(self, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> None:
         """dx = the gradient of x."""
         with one_run():
-            if self.is_plane and dy.dtype == np.float32 and self.turns:
+            if not self.is_plane or dy.dtype != np.float32:
+                im2col.backward_data(self, dy, w, dx)
+            elif self.turns:
                 convolve(self.plane.turned(), dy, w, None, dx, relu=False, turned=True)
             else:
-                im2col.backward_data(self, dy, w, dx)
+                deconvolve(self.plane, dy, w, dx)
 
     def backward_weights(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
         """dw += the gradient of w."""

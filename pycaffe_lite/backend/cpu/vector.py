@@ -38,6 +38,11 @@ def load_some(p, count):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
+def load_between(p, first, last):  # type: ignore[no-untyped-def]
+    """Lanes `first` to `last` - 1 of the vector at `p`, zero in the others, whose memory is not touched."""
+    raise NotImplementedError("compiled code only")
+
+
 def store(p, vector):  # type: ignore[no-untyped-def]
     """Write a vector to `p`."""
     raise NotImplementedError("compiled code only")

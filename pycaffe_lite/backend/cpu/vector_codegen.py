@@ -70,9 +70,18 @@ def emit_mask(builder: Any, count: Any) -> Any:
     return builder.icmp_signed("<", lanes, emit_splat(builder, builder.trunc(count, I32), INTEGERS))
 
 
-def emit_load_some(builder: Any, pointer: Any, count: Any) -> Any:
+def emit_load_masked(builder: Any, pointer: Any, mask: Any) -> Any:
     load = intrinsic(builder, f"llvm.masked.load.v{LANES}f32.p0", VECTOR, [POINTER, I32, MASK, VECTOR])
-    return builder.call(load, [pointer, ir.Constant(I32, 4), emit_mask(builder, count), ZERO])
+    return builder.call(load, [pointer, ir.Constant(I32, 4), mask, ZERO])
+
+
+def emit_load_some(builder: Any, pointer: Any, count: Any) -> Any:
+    return emit_load_masked(builder, pointer, emit_mask(builder, count))
+
+
+def emit_load_between(builder: Any, pointer: Any, first: Any, last: Any) -> Any:
+    inside = builder.and_(emit_mask(builder, last), builder.not_(emit_mask(builder, first)))
+    return emit_load_masked(builder, pointer, inside)
 
 
 def emit_store_some(builder: Any, pointer: Any, value: Any, count: Any) -> None:
@@ -168,6 +177,7 @@ fixed(vector.floats_at, FLOAT_POINTER, (INT,), lambda b, address: b.inttoptr(add
 fixed(vector.longs, LONG_POINTER, (FLOAT_POINTER,), lambda b, p: b.bitcast(p, I64.as_pointer()))
 fixed(vector.load, FLOATS, (FLOAT_POINTER,), emit_load)
 fixed(vector.load_some, FLOATS, (FLOAT_POINTER, INT), emit_load_some)
+fixed(vector.load_between, FLOATS, (FLOAT_POINTER, INT, INT), emit_load_between)
 fixed(vector.store, NOTHING, (FLOAT_POINTER, FLOATS), emit_store)
 fixed(vector.store_some, NOTHING, (FLOAT_POINTER, FLOATS, INT), emit_store_some)
 fixed(vector.splat, FLOATS, (types.float32,), emit_splat)
