@@ -159,7 +159,9 @@ class Net:
         """Sum of all tops with a loss weight, weighted, as they are now; of layers `first` to `last` (included)."""
         nodes = self.graph.nodes[first : None if last is None else last + 1]
         weighted = ((top, weight) for n in nodes for top, weight in zip(n.top, n.loss_weights) if weight)
-        return sum((weight * float(top.data.sum(dtype=np.float64)) for top, weight in weighted), 0.0)
+        # Read, not `data`: that may be written into, and would have to go back to the device.
+        values = ((top.data_memory.to_host()[: top.count], weight) for top, weight in weighted)
+        return sum((weight * float(value.sum(dtype=np.float64)) for value, weight in values), 0.0)
 
     def before_forward(self, call: Callback) -> None:
         """Call this with a layer's index in front of every forward of a layer."""

@@ -96,12 +96,17 @@ def refuse_gradients(node: Node) -> None:
 
 def touched(node: Node, direction: Pass) -> tuple[list[Memory], list[Memory]]:
     """The memories that a layer reads and writes in this pass, from the facts it states."""
-    values = [b.data_memory for b in node.layer.blobs]
+    layer, values = node.layer, [b.data_memory for b in node.layer.blobs]
     if direction == "forward":
-        return [b.data_memory for b in node.bottom] + values, [t.data_memory for t in node.top] + values
+        if layer.shares_data:
+            return [], []
+        statistics = [value for value, param in zip(values, node.params) if param.statistic]
+        return [b.data_memory for b in node.bottom] + values, [t.data_memory for t in node.top] + statistics
+    if layer.shares_diff:
+        return [], []
     kept = {"bottom": node.bottom, "top": node.top}
-    reads = [b.data_memory for end in node.layer.backward_reads for b in kept[end]]
-    gradients = [b.diff_memory for b in node.layer.blobs]
+    reads = [b.data_memory for end in layer.backward_reads for b in kept[end]]
+    gradients = [b.diff_memory for i, b in enumerate(layer.blobs) if layer.learns(i)]
     reads += [t.diff_memory for t in node.top] + values + gradients
     return reads, [b.diff_memory for b, wanted in zip(node.bottom, node.propagate_down) if wanted] + gradients
 
