@@ -13,6 +13,9 @@ class Split(Layer, type="Split"):
     backward_reads = ()
     shares_data = True
 
+    def setup(self):
+        self.refuse_in_place()
+
     def shapes(self, bottom):
         return Shapes(top=[bottom[0]] * len(self.message.top))
 

@@ -110,7 +110,7 @@ def test_wrong_slices_are_refused(fields, tops, message):
     refused("Slice", fields, X, message, tops)
 
 
-@pytest.mark.parametrize("kind", ["AbsVal", "Flatten", "Reshape"])
+@pytest.mark.parametrize("kind", ["AbsVal", "Flatten", "Reshape", "Split"])
 def test_types_that_caffe_refuses_in_place_are_refused(kind):
     source = f'layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: 2 dim: 3 }} }} }}\n\
         layer {{ name: "l" type: "{kind}" bottom: "x" top: "x" }}'
