@@ -48,6 +48,11 @@ class Blob:
         """The gradients, as an array to read and to write into."""
         return self.diff_memory.to_host_for_writing()[: self.count].reshape(self._shape)
 
+    def assign(self, values: np.ndarray) -> None:
+        """Take these values, all of them: first values that nobody has wanted so far are never made."""
+        self.data_memory.first_values = None
+        self.data[...] = values
+
     def reshape(self, *shape: int | Sequence[int]) -> None:
         """Take another shape: `reshape(2, 3)` or `reshape((2, 3))`; the net follows at its next forward.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .blob import Blob
 from .errors import ConfigError, suggest
 from .proto import caffe_pb2
 
@@ -24,21 +25,15 @@ def constant(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np
 
 def uniform(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
     """Uniform in [`min`, `max`]."""
-    if param.max < param.min:
-        raise ConfigError(f"uniform filler: max must not be below min {param.min:g}, got {param.max:g}")
     return rng.uniform(param.min, param.max, shape)
 
 
 def gaussian(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
     """Normal with `mean` and `std`; with `sparse` s >= 0, each value is kept with probability s / outputs, else 0."""
-    if param.std < 0:
-        raise ConfigError(f"gaussian filler: std must not be negative, got {param.std:g}")
     values = rng.standard_normal(shape, np.float32) * np.float32(param.std) + np.float32(param.mean)
     if param.sparse >= 0:
         outputs = shape[0] if shape else 1
         values *= rng.random(shape) < min(1.0, param.sparse / outputs)
-    elif param.sparse != -1:
-        raise ConfigError(f"gaussian filler: sparse must be -1 (off) or a number of inputs, got {param.sparse}")
     return values
 
 
@@ -73,8 +68,6 @@ def msra(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.nda
 
 def bilinear(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
     """The weights with which a Deconvolution upsamples bilinearly; square 4-D kernels."""
-    if len(shape) != 4 or shape[2] != shape[3]:
-        raise ConfigError(f"bilinear filler: the blob must be 4-D with a square kernel, got shape {shape}")
     side = shape[3]
     half = math.ceil(side / 2)
     centre = (side - 1) / (2 * half)
@@ -93,6 +86,25 @@ FILLERS: dict[str, Filler] = {
 }
 
 
+def check(shape: tuple[int, ...], param: Any) -> None:
+    """Refuse a FillerParameter that cannot fill a blob of this shape: ConfigError."""
+    if param.type not in FILLERS:
+        raise ConfigError(
+            f"unknown filler type {param.type!r}{suggest(param.type, FILLERS)}; known: {', '.join(FILLERS)}"
+        )
+    if param.type == "gaussian":
+        if param.std < 0:
+            raise ConfigError(f"gaussian filler: std must not be negative, got {param.std:g}")
+        if param.sparse < -1:
+            raise ConfigError(f"gaussian filler: sparse must be -1 (off) or a number of inputs, got {param.sparse}")
+    elif param.sparse != -1:
+        raise ConfigError(f"{param.type} filler: sparse is only for the gaussian filler, got {param.sparse}")
+    if param.type == "uniform" and param.max < param.min:
+        raise ConfigError(f"uniform filler: max must not be below min {param.min:g}, got {param.max:g}")
+    if param.type == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
+        raise ConfigError(f"bilinear filler: the blob must be 4-D with a square kernel, got shape {shape}")
+
+
 def fill(out: np.ndarray, param: Any, rng: np.random.Generator) -> None:
     """Write first values into `out`: `param` is a FillerParameter, an array, or None for zeros.
 
@@ -101,11 +113,17 @@ def fill(out: np.ndarray, param: Any, rng: np.random.Generator) -> None:
     if param is None or isinstance(param, np.ndarray):
         out[...] = 0 if param is None else param
         return
-    if param.type not in FILLERS:
-        raise ConfigError(
-            f"unknown filler type {param.type!r}{suggest(param.type, FILLERS)}; known: {', '.join(FILLERS)}"
-        )
-    if param.sparse != -1 and param.type != "gaussian":
-        raise ConfigError(f"{param.type} filler: sparse is only for the gaussian filler, got {param.sparse}")
+    check(out.shape, param)
     if out.size:
         out[...] = FILLERS[param.type](out.shape, param, rng)
+
+
+def fill_when_wanted(blob: Blob, param: Any, rng: np.random.Generator) -> None:
+    """Check now, and fill a new blob when its values are first wanted; the zeros it has need no writing."""
+    shape, count = blob.shape, blob.count
+    zero = param is None
+    if param is not None and not isinstance(param, np.ndarray):
+        check(shape, param)
+        zero = param.type == "constant" and param.value == 0
+    if not zero:
+        blob.data_memory.first_values = lambda out: fill(out[:count].reshape(shape), param, rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -27,6 +28,7 @@ class Memory:
         self._host: np.ndarray | None = None
         self._device: Device = CPU
         self._array: Any = None
+        self.first_values: Callable[[np.ndarray], None] | None = None  # writes them, when they are first wanted
 
     def place(self, device: Device, array: Any) -> None:
         """Use this array on `device` (a piece of an arena) instead of one of its own; what it holds is kept."""
@@ -40,6 +42,7 @@ class Memory:
 
     def array_on(self, device: Device) -> Any:
         """The flat array on `device`, made if need be, valid or not: what a plan bakes into its launches."""
+        self.make_first_values()
         if device is CPU:
             if self._host is None:
                 self._host = CPU.zeros(self.count, self.dtype)
@@ -49,6 +52,12 @@ class Memory:
                 self.to_host_for_writing()  # what another device holds would be lost
             self._device, self._array = device, device.zeros(self.count, self.dtype)
         return self._array
+
+    def make_first_values(self) -> None:
+        """Write the first values, if they are not yet there."""
+        if self.first_values:
+            write, self.first_values = self.first_values, None
+            write(self.to_host_for_writing())
 
     def to_host(self) -> np.ndarray:
         """The flat host array, valid for reading."""

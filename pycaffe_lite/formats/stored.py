@@ -60,6 +60,6 @@ class StoredLayer:
         """Give the layer these parameters, and gradients where the file has them."""
         for index, stored in self.params.items():
             blob = layer.blobs[index]
-            blob.data[...] = stored.read().reshape(blob.shape)
+            blob.assign(stored.read().reshape(blob.shape))
             if stored.read_diff:
                 blob.diff[...] = stored.read_diff().reshape(blob.shape)

@@ -86,9 +86,8 @@ class Net:
             self._name_everything()
             self._runner = Runner(self.graph, self.device)
             self._runner.debug_info = param.debug_info
-            if trained is None:
-                self._fill()
-            else:
+            self._fill()
+            if trained is not None:
                 self.share_trained_layers_with(trained)
         planning.set_loss_diffs(self.graph)
         for node in self.graph.nodes:
@@ -113,13 +112,16 @@ class Net:
             )
 
     def _fill(self) -> None:
-        """First values of all parameters: from the fillers, and those that the net's file has itself (`blobs`)."""
+        """First values of all parameters: from the fillers, and those that the net's file has itself (`blobs`).
+
+        A filler only writes when its values are wanted: what is loaded or shared instead costs nothing.
+        """
         from ..formats import caffemodel
 
-        generator = random.new_generator()
-        for layer, blob, filler in self.graph.fillers:
+        generators = random.new_generator().spawn(len(self.graph.fillers))
+        for (layer, blob, filler), generator in zip(self.graph.fillers, generators):
             try:
-                fillers.fill(blob.data, filler, generator)
+                fillers.fill_when_wanted(blob, filler, generator)
             except ConfigError as error:
                 raise layer.error(f"parameter {layer.blobs.index(blob)}: {error}") from error
         for layer, message in zip(self.layers, self.param.layer):
@@ -252,6 +254,11 @@ class Net:
 
     # Parameters --------------------------------------------------------------------------------------------
 
+    def fill_parameters(self) -> None:
+        """Let all parameters have their values now."""
+        for entry in self.graph.learnable:
+            entry.blob.data_memory.make_first_values()
+
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""
         for entry in self.graph.learnable:
@@ -270,11 +277,6 @@ class Net:
                 )
             for mine, theirs in zip(layer.blobs, source.blobs):
                 mine.share_data(theirs)
-        own = [entry for entry in self.graph.learnable if entry.layer.name not in other.layer_dict]
-        generator = random.new_generator() if own else None
-        for entry in own:  # layers that only this net has
-            filler = next(f for _, blob, f in self.graph.fillers if blob is entry.blob)
-            fillers.fill(entry.blob.data, filler, generator)  # type: ignore[arg-type]
         self._runner.forget_plans()
 
     share_with = share_trained_layers_with

@@ -44,8 +44,7 @@ def in_state(net: Any, phase: int, level: int = 0, stages: Iterable[str] = ()) -
     chosen = NetParameter()
     chosen.CopyFrom(net)
     chosen.state.phase, chosen.state.level = phase, level
-    del chosen.state.stage[:]
-    chosen.state.stage.extend(stages)
+    chosen.state.stage.extend(stages)  # to the net's own, as in Caffe
     return select(chosen, tell=lambda line: None)
 
 

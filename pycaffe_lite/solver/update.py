@@ -88,6 +88,7 @@ class Update:
 
     def __init__(self, net: Net, param: Any):
         self.net, self.param = net, param
+        net.fill_parameters()  # the update works on the flat arrays, and asks no blob
         self.name, self.rule = rules.find(param.type)
         self.entries = net.graph.learnable
         self._data, self._diff = net.graph.flat_data, net.graph.flat_diff

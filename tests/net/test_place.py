@@ -142,5 +142,6 @@ def test_a_blob_that_is_to_be_kept_is_kept():
 def test_parameters_lie_behind_each_other_for_the_solver(share):
     net = built(INPUT + f'layer {{ name: "a" {KINDS["ip"]} bottom: "x" top: "a" }}', share_memory=share)
     weight, bias = net.params["a"]
+    net.fill_parameters()  # before they are overwritten
     net.graph.flat_data[...] = np.arange(net.graph.flat_data.size)
     assert weight.data.reshape(-1).tolist() == list(range(64)) and bias.data.tolist() == list(range(64, 72))
