@@ -39,6 +39,15 @@ class RefusePythonLayers(argparse.Action):
         python.allowed = False
 
 
+def add_mismatch_option(parser: argparse.ArgumentParser) -> None:
+    """--ignore-mismatch."""
+    parser.add_argument(
+        "--ignore-mismatch",
+        action="store_true",
+        help="leave layers as they are for which the weights have another shape, instead of refusing the file",
+    )
+
+
 def stages(args: argparse.Namespace) -> list[str]:
     """The stages given, as a list."""
     return [s for s in args.stage.split(",") if s]

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from . import caffe_log
-from .common import add_device_options, add_net_options, choose_device, stages
+from .common import add_device_options, add_mismatch_option, add_net_options, choose_device, stages
 
 
 def add_parser(verbs: Any) -> None:
@@ -24,7 +24,8 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--solver", required=True, metavar="FILE", help="the solver.prototxt")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--weights", metavar="A,B", help="start from the weights of these .caffemodel files (fine-tuning)")
-    start.add_argument("--snapshot", metavar="FILE", help="go on from this .solverstate")
+    start.add_argument("--snapshot", metavar="FILE", help="go on from this .solverstate, or from the newest one: auto")
+    add_mismatch_option(parser)
     parser.add_argument("--iterations", type=int, metavar="N", help="train to iteration N instead of max_iter")
     parser.add_argument("--sigint-effect", choices=("stop", "snapshot", "none"), default="stop", help="what Ctrl-C does (default: stop)")
     parser.add_argument("--sighup-effect", choices=("stop", "snapshot", "none"), default="snapshot", help="what a hang-up does (default: snapshot)")  # fmt: skip
@@ -68,7 +69,12 @@ def run(args: argparse.Namespace) -> int:
     caffe_log.tell("caffe.cpp:211", device_line)
     caffe_log.tell("solver.cpp:44", "Initializing solver from parameters: \n" + text.write_text(param).rstrip("\n"))
     try:
-        solver = TYPES[find(param.type)[0]](param, reports=reports(args, live, param), allow_unknown=args.allow_unknown_fields)
+        solver = TYPES[find(param.type)[0]](
+            param,
+            reports=reports(args, live, param),
+            allow_unknown=args.allow_unknown_fields,
+            ignore_mismatch=args.ignore_mismatch,
+        )
     except ConfigError as error:
         message = str(error)
         named = message.startswith(args.solver) or ".prototxt" in message.split(":")[0]
@@ -76,8 +82,23 @@ def run(args: argparse.Namespace) -> int:
     caffe_log.tell("solver.cpp:56", "Solver scaffolding done.")
     for path in filter(None, (args.weights or "").split(",")):
         caffe_log.tell("caffe.cpp:155", f"Finetuning from {path}")
-        solver.copy_from(path)
+        report = solver.copy_from(path, args.ignore_mismatch)
+        if live:
+            print(report, file=sys.stderr)
+    if args.snapshot == "auto":
+        args.snapshot = newest_snapshot(param.snapshot_prefix)
     return train(solver, args)
+
+
+def newest_snapshot(prefix: str) -> str | None:
+    """The solver state to go on from; None, and a warning, if there is none."""
+    from ..logs import log
+    from ..solver import snapshot
+
+    found = snapshot.newest(prefix)
+    if found is None:
+        log.warning("--snapshot auto: there is no snapshot %s_iter_* yet, so training starts at iteration 0", prefix)
+    return found
 
 
 def reports(args: argparse.Namespace, live: bool, param: Any) -> list[Any]:

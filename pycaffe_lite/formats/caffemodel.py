@@ -26,20 +26,21 @@ _IN_LAYER = {
 def read(source: str) -> Iterator[StoredLayer]:
     """The layers of a .caffemodel of any age (V0, V1, V2); WeightsError where the file is not one."""
     content = files.view(source, "caffemodel")
-    seen = set()
+    seen, has_layers = set(), False
     try:
         for field in wire.fields(content, 0, len(content)):
             seen.add((field.number, field.kind))
-            if field.number in _NET and field.kind == wire.SIZED:
+            if field.number in _NET and field.kind == wire.SIZED and (1, wire.VARINT) not in seen:
+                has_layers = True
                 yield _layer(content, field, _NET[field.number], source)
     except wire.WireError as error:
-        raise WeightsError(f"weights {source}: not a caffemodel, or a damaged one: {error}") from error
-    if not seen & {(number, wire.SIZED) for number in _NET}:
+        raise WeightsError(f"weights {source}: not a caffemodel, or {error}") from error
+    if not has_layers:
         raise WeightsError(f"weights {source}: not a caffemodel: it holds no layers{_guess(seen)}")
 
 
 def _guess(seen: set[tuple[int, int]]) -> str:
-    """What a message without layers is instead."""
+    """What a message with these fields is instead: a net's field 1 is its name, not a number."""
     if (1, wire.VARINT) in seen and (3, wire.SIZED) in seen:
         return "; it is a solverstate, which --snapshot takes"
     return "; it is a single blob, such as a mean image" if (5, wire.SIZED) in seen else ""
@@ -47,21 +48,19 @@ def _guess(seen: set[tuple[int, int]]) -> str:
 
 def _layer(content: memoryview, field: wire.Field, kind: str, source: str) -> StoredLayer:
     """One layer; V0 layers are wrapped in a V1 layer."""
-    layer, blobs, known = StoredLayer(""), [], _IN_LAYER[kind]
+    layer, known = StoredLayer(""), _IN_LAYER[kind]
     try:
         for part in wire.fields(content, field.start, field.end):
             name = known.get(part.number) if part.kind == wire.SIZED else None
             if name == "name":
                 layer.name = wire.text(content, part)
             elif name == "blobs":
-                blobs.append(part)
+                where = f"weights {source}: layer {layer.name!r}, parameter {len(layer.params)}"
+                layer.params[len(layer.params)] = blobproto.stored(content, part.start, part.end, where)
             elif name == "layer":
                 return _layer(content, part, "v0", source)
     except wire.WireError as error:
         raise WeightsError(f"weights {source}: layer {layer.name!r}: {error}") from error
-    for index, blob in enumerate(blobs):
-        where = f"weights {source}: layer {layer.name!r}, parameter {index}"
-        layer.params[index] = blobproto.stored(content, blob.start, blob.end, where)
     return layer
 
 

@@ -6,10 +6,12 @@ A `/` in a layer's name makes groups in groups, on which Caffe itself fails to w
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 from typing import Any
 
 from ..errors import WeightsError
+from . import files
 from .stored import Stored, StoredLayer
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -37,12 +39,11 @@ def reading(source: str) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def writing(path: str) -> Iterator[Any]:
-    """A new file; a full disk is an OSError, as with any other file."""
-    try:
-        with module().File(path, "w") as file:
-            yield file
-    except RuntimeError as error:
-        raise OSError(str(error)) from error
+    """A new file, made in memory first: HDF5 writing to a full disk takes the whole process down."""
+    memory = io.BytesIO()
+    with module().File(memory, "w") as file:
+        yield file
+    files.write(path, [memory.getbuffer()])
 
 
 def layers(file: Any, source: str) -> Iterator[StoredLayer]:

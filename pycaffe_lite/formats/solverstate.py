@@ -39,7 +39,7 @@ def opened(source: str) -> Iterator[State]:
 def from_binary(source: str) -> State:
     """The state in a serialised SolverState."""
     content = files.view(source, "solverstate")
-    state, history = State(-1), []
+    state, history = State(-1), list[Stored]()
     names = {f.number: f.name for f in SolverState.DESCRIPTOR.fields}
     try:
         for part in wire.fields(content, 0, len(content)):
@@ -51,14 +51,13 @@ def from_binary(source: str) -> State:
                 case "learned_net", wire.SIZED:
                     state.learned_net = wire.text(content, part)
                 case "history", wire.SIZED:
-                    history.append(part)
+                    where = f"{source}: history {len(history)}"
+                    history.append(blobproto.stored(content, part.start, part.end, where))
     except wire.WireError as error:
-        raise WeightsError(f"{source}: not a solverstate, or a damaged one: {error}") from error
+        raise WeightsError(f"{source}: not a solverstate, or {error}") from error
     if state.iter < 0:
         raise WeightsError(f"{source}: not a solverstate: it names no iteration{_hint(source)}")
-    state.history = [
-        blobproto.stored(content, part.start, part.end, f"{source}: history {i}") for i, part in enumerate(history)
-    ]
+    state.history = history
     return state
 
 

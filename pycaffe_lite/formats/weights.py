@@ -18,7 +18,7 @@ from .stored import Shape, StoredLayer
 Shapes = dict[str, list[Shape]]
 
 
-@dataclass
+@dataclass(repr=False)
 class LoadReport:
     """What became of the parameters, by layer: their shapes in the net (`skipped`: in the file)."""
 
@@ -39,7 +39,7 @@ class LoadReport:
         found = f"{len(self.loaded)} layer(s) with {self.count:,} parameters loaded from {self.source}"
         return [found] + [f"  {what}: {described(layers)}" for what, layers in kinds if layers]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join(self.lines())
 
 
@@ -83,7 +83,7 @@ def load(net: Any, path: str | os.PathLike[str], ignore_mismatch: bool = False) 
     with opened(path) as layers:
         targets = {layer.name: layer for layer in reversed(net.layers)}  # of two layers of one name, the first
         owned = {id(entry.blob) for entry in net.graph.learnable}
-        for source in layers:
+        for source in list(layers):  # a file that is cut off says so before anything else is said
             layer = targets.get(source.name)
             shapes = [stored.shape for stored in source.params.values()]
             if layer is None:

@@ -29,26 +29,29 @@ class Field(NamedTuple):
 
 
 def fields(data: memoryview, start: int, end: int) -> Iterator[Field]:
-    """The fields of the message that lies from `start` to `end`."""
+    """The fields of the message that lies from `start` to `end`.
+
+    Before the error about a field that is cut off comes what there is of it, in which the caller may find the
+    place more exactly.
+    """
     at = start
     while at < end:
         first = at
         tag, at = varint(data, at, end)
         number, kind, value, begin = tag >> 3, tag & 7, 0, at
+        if number == 0 or kind not in (VARINT, SIZED, *_WIDTHS):
+            raise WireError(f"damaged: byte {first:,} begins no field")
         if kind == VARINT:
             value, at = varint(data, at, end)
         elif kind == SIZED:
             size, begin = varint(data, at, end)
             at = begin + size
-        elif kind in _WIDTHS:
-            at += _WIDTHS[kind]
         else:
-            raise WireError(f"byte {first} begins no field")
-        if number == 0:
-            raise WireError(f"byte {first} begins no field")
+            at += _WIDTHS[kind]
         if at > end:
+            yield Field(first, number, kind, value, min(begin, end), end)
             raise WireError(
-                f"truncated, or not what it seems: the field at byte {first} announces {at - begin:,} bytes, "
+                f"truncated or damaged: the field at byte {first:,} announces {at - begin:,} bytes, "
                 f"of which {max(0, end - begin):,} are there"
             )
         yield Field(first, number, kind, value, begin, at)
@@ -63,7 +66,7 @@ def varint(data: memoryview, at: int, end: int) -> tuple[int, int]:
         shift += 7
         if byte < 0x80:
             return value & 0xFFFF_FFFF_FFFF_FFFF, place + 1
-    raise WireError(f"truncated in the number at byte {at}" if end - at < 10 else f"byte {at} begins no number")
+    raise WireError(f"{'truncated' if end - at < 10 else 'damaged'} in the number at byte {at:,}")
 
 
 def signed(value: int) -> int:

@@ -46,6 +46,7 @@ class Solver:
         solver: str | os.PathLike[str] | Any,
         *,
         allow_unknown: bool = False,
+        ignore_mismatch: bool = False,
         reports: list[Report] | None = None,
         **net_options: Any,
     ):
@@ -79,7 +80,7 @@ class Solver:
             raise type(error)(text if known else f"{self.source}: {text}") from error
         for weights in solver.weights:
             for path in weights.split(","):
-                self.copy_from(find_file(path.strip(), folder))
+                self.copy_from(find_file(path.strip(), folder), ignore_mismatch)
 
     def check(self) -> None:
         """Refuse fields that cannot be trained with."""
