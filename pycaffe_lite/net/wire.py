@@ -86,6 +86,7 @@ class _Wiring:
         self.available: set[str] = set()  # names that nobody has read yet
         self.makers: dict[str, Node] = {}
         self.shared: dict[str, int] = {}  # parameter name -> index in learnable
+        self.keepers: set[str] = set()  # names of layers that have parameters
         self.forced = param.force_backward
         self.graph = Graph(param.name, param.state.phase, np.dtype(options.dtype))
         for message in param.layer:
@@ -166,6 +167,12 @@ class _Wiring:
                 f"param: given {len(message.param)} times, but the layer has {len(params)} parameter blob(s)"
             )
         node.params = params
+        if params and message.name in self.keepers:
+            raise node.layer.error(
+                "name: a layer in front has it too, and parameters are stored by the names of their layers; rename one"
+            )
+        if params:
+            self.keepers.add(message.name)
         for index, param in enumerate(params):
             spec = param_spec(node.layer, message, index, param)
             blob = self.new_blob(node, param.shape, f"{node.layer.name}[{index}]")
