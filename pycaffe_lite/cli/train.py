@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from typing import Any
 
@@ -23,11 +22,15 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--solver", required=True, metavar="FILE", help="the solver.prototxt")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--weights", metavar="A,B", help="start from the weights of these .caffemodel files (fine-tuning)")
+    start.add_argument(
+        "--weights", metavar="A,B", help="start from the weights of these .caffemodel files (fine-tuning)"
+    )
     start.add_argument("--snapshot", metavar="FILE", help="go on from this .solverstate, or from the newest one: auto")
     add_mismatch_option(parser)
     parser.add_argument("--iterations", type=int, metavar="N", help="train to iteration N instead of max_iter")
-    parser.add_argument("--sigint-effect", choices=("stop", "snapshot", "none"), default="stop", help="what Ctrl-C does (default: stop)")
+    parser.add_argument(
+        "--sigint-effect", choices=("stop", "snapshot", "none"), default="stop", help="what Ctrl-C does (default: stop)"
+    )
     parser.add_argument("--sighup-effect", choices=("stop", "snapshot", "none"), default="snapshot", help="what a hang-up does (default: snapshot)")  # fmt: skip
     parser.add_argument("--log-dir", metavar="DIR", help="also write metrics to DIR/metrics.jsonl")
     add_device_options(parser)
@@ -36,17 +39,10 @@ def add_parser(verbs: Any) -> None:
 
 
 def read_solver(args: argparse.Namespace) -> Any:
-    """The solver file with the command line's changes, its own paths found beside it."""
+    """The solver file with the command line's changes."""
     from ..proto import upgrade
-    from ..solver.nets import find_file
 
     param = upgrade.read_solver(args.solver, allow_unknown=args.allow_unknown_fields)
-    folder = os.path.dirname(os.path.abspath(args.solver))
-    for field in ("net", "train_net"):
-        if param.HasField(field):
-            setattr(param, field, find_file(getattr(param, field), folder))
-    param.test_net[:] = [find_file(path, folder) for path in param.test_net]
-    param.weights[:] = [",".join(find_file(p.strip(), folder) for p in paths.split(",")) for paths in param.weights]
     if args.iterations is not None:
         if args.iterations < 0:
             raise ConfigError(f"--iterations: must not be negative, got {args.iterations}")
@@ -59,8 +55,7 @@ def read_solver(args: argparse.Namespace) -> Any:
 def run(args: argparse.Namespace) -> int:
     """Train; the solver's and the net's errors come as one message each."""
     from ..proto import text
-    from ..solver.rules import find
-    from ..solver.solver import TYPES
+    from ..solver.solver import get_solver
 
     live = sys.stderr.isatty()
     caffe_log.write_log(level=logging.WARNING if live else logging.INFO)
@@ -68,17 +63,13 @@ def run(args: argparse.Namespace) -> int:
     device_line = choose_device(args, param)
     caffe_log.tell("caffe.cpp:211", device_line)
     caffe_log.tell("solver.cpp:44", "Initializing solver from parameters: \n" + text.write_text(param).rstrip("\n"))
-    try:
-        solver = TYPES[find(param.type)[0]](
-            param,
-            reports=reports(args, live, param),
-            allow_unknown=args.allow_unknown_fields,
-            ignore_mismatch=args.ignore_mismatch,
-        )
-    except ConfigError as error:
-        message = str(error)
-        named = message.startswith(args.solver) or ".prototxt" in message.split(":")[0]
-        raise type(error)(message if named else f"{args.solver}: {message}") from error
+    solver = get_solver(
+        param,
+        source=args.solver,
+        reports=reports(args, live, param),
+        allow_unknown=args.allow_unknown_fields,
+        ignore_mismatch=args.ignore_mismatch,
+    )
     caffe_log.tell("solver.cpp:56", "Solver scaffolding done.")
     for path in filter(None, (args.weights or "").split(",")):
         caffe_log.tell("caffe.cpp:155", f"Finetuning from {path}")

@@ -17,15 +17,18 @@ _LMDB = slice(16, 20), b"\xde\xc0\xef\xbe"  # where a data.mdb has its magic num
 
 
 @contextlib.contextmanager
-def replacing(*paths: Path) -> Iterator[list[str]]:
+def replacing(*paths: Path, make_folder: bool = False) -> Iterator[list[str]]:
     """Temporary names beside `paths` to write to; they take the places of `paths` when the block ends well.
 
+    With `make_folder`, the folder that they are in is made if it is missing.
     CaffeError, with the old files still there, if the folder is missing, the disk is full, or the like.
     """
     targets = [os.fspath(path) for path in paths]
     temporary: dict[str, str] = {}
     try:
         for target in targets:
+            if make_folder:
+                os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
             temporary[target] = _name_beside(target)
         yield list(temporary.values())
         for name in temporary.values():

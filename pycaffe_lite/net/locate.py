@@ -54,7 +54,9 @@ def _layers(entries: Sequence[Entry], name: str) -> list[Entry]:
     """The blocks that describe a layer of this name; those of the oldest nets lie one block deeper."""
     blocks = [entry for entry in entries if entry.name in ("layer", "layers")]
     blocks = [next((inner for inner in block.inside if inner.name == "layer"), block) for block in blocks]
-    return [block for block in blocks if any(e.name == "name" and e.value == name for e in block.inside)]
+    found = [block for block in blocks if any(e.name == "name" and e.value == name for e in block.inside)]
+    nets = [entry for entry in entries if entry.name.endswith("net_param")]  # inside a solver
+    return found + [block for net in nets for block in _layers(net.inside, name)]
 
 
 def _chosen(outline: Outline, block: Entry, state: Any) -> bool:

@@ -3,102 +3,103 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ConfigError
 from ..logs import tell
+from ..net.locate import MESSAGE, locating
 from ..net.net import Net
+from ..paths import find_path
 from ..proto import NetParameter, caffe_pb2, upgrade
 
 TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
 
-def find_file(path: str, folder: str) -> str:
-    """The path as it is, or else relative to the solver's folder."""
-    if os.path.exists(path) or os.path.isabs(path):
-        return path
-    beside = os.path.join(folder, path)
-    return beside if os.path.exists(beside) else path
+class NetSource(NamedTuple):
+    """A net to be made: its message, the file it was read from, and where Caffe's log says that it is from."""
+
+    param: Any
+    file: str
+    told: str
 
 
 class NetMaker:
-    """Makes the nets of one solver. `folder` is the solver file's, `allow_unknown` goes to the parser."""
+    """Makes the nets of one solver. `source` is the solver's file, `allow_unknown` goes to the parser."""
 
-    def __init__(self, param: Any, folder: str = "", allow_unknown: bool = False, **options: Any):
-        self.param, self.folder, self.allow_unknown, self.options = param, folder, allow_unknown, options
-
-    def read(self, path: str, field: str) -> tuple[Any, str]:
-        found = find_file(path, self.folder)
-        if not os.path.exists(found):
-            tried = f" (looked there and in {self.folder})" if self.folder and not os.path.isabs(path) else ""
-            raise ConfigError(f"{field}: no such file: {path}{tried}")
-        return upgrade.read_net(found, allow_unknown=self.allow_unknown), found
+    def __init__(self, param: Any, source: str = MESSAGE, allow_unknown: bool = False, **options: Any):
+        self.param, self.source, self.allow_unknown, self.options = param, source, allow_unknown, options
+        self.folder = "" if source == MESSAGE else os.path.dirname(os.path.abspath(source))
 
     def train(self) -> Net:
         """The net to train; ConfigError unless the solver names exactly one."""
         p = self.param
-        given = [f for f in TRAIN_FIELDS if p.HasField(f)]
-        if len(given) != 1:
-            raise ConfigError(
-                f"the solver must name its training net once, in one of {', '.join(TRAIN_FIELDS)}; "
-                f"got {' and '.join(given) or 'none of them'}"
-            )
-        if given[0].endswith("param"):
-            net, source = getattr(p, given[0]), "<message>"
-        else:
-            net, source = self.read(getattr(p, given[0]), given[0])
-        tell(
-            "solver.cpp:87",
-            f"Creating training net from {given[0]} file: {getattr(p, given[0])}"
-            if source != "<message>"
-            else f"Creating training net specified in {given[0]}.",
-        )
-        return self.make(net, source, caffe_pb2.TRAIN, p.train_state)
+        given = [field for field in TRAIN_FIELDS if p.HasField(field)]
+        with locating(self.source):
+            if len(given) != 1:
+                raise ConfigError(
+                    f"the solver must name its training net once, in one of {', '.join(TRAIN_FIELDS)}; "
+                    f"got {' and '.join(given) or 'none of them'}"
+                )
+        net = self.find(given[0], getattr(p, given[0]))
+        how = "from" if isinstance(getattr(p, given[0]), str) else "specified in"
+        tell("solver.cpp:87", f"Creating training net {how} {net.told}{'.' if how != 'from' else ''}")
+        return self.make(net, caffe_pb2.TRAIN, p.train_state)
 
     def tests(self, trained: Net) -> list[Net]:
         """The nets to test, each using the parameters of the trained one."""
-        sources = self.test_sources()
-        states = list(self.param.test_state) or [caffe_pb2.NetState()] * len(sources)
+        found = self.test_nets()
+        states = list(self.param.test_state) or [caffe_pb2.NetState()] * len(found)
         nets = []
-        for number, ((net, source), state) in enumerate(zip(sources, states)):
-            tell("solver.cpp:172", f"Creating test net (#{number}) specified by {source}")
-            nets.append(self.make(net, source, caffe_pb2.TEST, state, trained=trained))
+        for number, (net, state) in enumerate(zip(found, states)):
+            tell("solver.cpp:172", f"Creating test net (#{number}) specified by {net.told}")
+            nets.append(self.make(net, caffe_pb2.TEST, state, trained=trained))
         return nets
 
-    def test_sources(self) -> list[tuple[Any, str]]:
-        """Every test net as (NetParameter, where from); the generic net fills up to the number of test_iter."""
+    def test_nets(self) -> list[NetSource]:
+        """Every test net; the generic net fills up to the number of test_iter."""
         p = self.param
-        sources = [(net, "<message>") for net in p.test_net_param]
-        sources += [self.read(path, "test_net") for path in p.test_net]
-        generic = p.HasField("net") or p.HasField("net_param")
-        wanted = len(p.test_iter)
-        if wanted < len(sources) or (not generic and wanted != len(sources)):
-            raise ConfigError(
-                f"test_iter: give it once for each test net: {len(sources)} test net(s), {wanted} test_iter"
-                + ("" if sources else "; there is no test net: add net or test_net, or remove test_iter")
-            )
-        if generic and wanted > len(sources):
-            one = (p.net_param, "<message>") if p.HasField("net_param") else self.read(p.net, "net")
-            sources += [one] * (wanted - len(sources))
-        if p.test_state and len(p.test_state) != len(sources):
-            raise ConfigError(
-                f"test_state: give it 0 or {len(sources)} times, once for each test net, got {len(p.test_state)}"
-            )
-        if sources and p.test_interval < 1:
-            raise ConfigError(f"test_interval: must be at least 1 where there are test nets, got {p.test_interval}")
-        for count in p.test_iter:
-            if count < 1:
-                raise ConfigError(f"test_iter: must be at least 1, got {count}")
-        return sources
+        given = [("test_net_param", net) for net in p.test_net_param] + [("test_net", path) for path in p.test_net]
+        generic = next(((field, getattr(p, field)) for field in ("net", "net_param") if p.HasField(field)), None)
+        missing = len(p.test_iter) - len(given)
+        with locating(self.source):
+            if missing < 0 or (missing and not generic):
+                raise ConfigError(
+                    f"test_iter: give it once for each test net: {len(given)} test net(s), {len(p.test_iter)} test_iter"
+                    + ("" if given else "; there is no test net: add net or test_net, or remove test_iter")
+                )
+            given += [generic] * missing if generic else []
+            self.check_tests(len(given))
+        return [self.find(*one) for one in given]
 
-    def make(self, net: Any, source: str, phase: int, state: Any, **more: Any) -> Net:
-        """A net in this phase; the solver's state is merged over the net's own, as Caffe does."""
+    def check_tests(self, count: int) -> None:
+        """Refuse what does not fit so many test nets."""
+        p = self.param
+        if p.test_state and len(p.test_state) != count:
+            raise ConfigError(
+                f"test_state: give it 0 or {count} times, once for each test net, got {len(p.test_state)}"
+            )
+        if count and p.test_interval < 1:
+            raise ConfigError(f"test_interval: must be at least 1 where there are test nets, got {p.test_interval}")
+        for number in p.test_iter:
+            if number < 1:
+                raise ConfigError(f"test_iter: must be at least 1, got {number}")
+
+    def find(self, field: str, value: Any) -> NetSource:
+        """The net that a field of the solver names or holds."""
+        if not isinstance(value, str):
+            return NetSource(value, self.source, field)
+        found = find_path(value, self.folder)
+        with locating(self.source):
+            if not os.path.exists(found):
+                tried = f" (looked there and in {self.folder})" if self.folder and not os.path.isabs(value) else ""
+                raise ConfigError(f"{field}: no such file: {value}{tried}")
+        return NetSource(upgrade.read_net(found, self.allow_unknown), found, f"{field} file: {value}")
+
+    def make(self, net: NetSource, phase: int, state: Any, **more: Any) -> Net:
+        """A net in this phase, unless its own or the solver's state says another: those are merged over it."""
         chosen = NetParameter()
-        chosen.CopyFrom(net)
-        chosen.state.phase = phase
-        merged = caffe_pb2.NetState(phase=phase)
-        merged.MergeFrom(net.state)
-        merged.MergeFrom(state)
-        merged.phase = phase
-        chosen.state.CopyFrom(merged)
-        return Net.from_proto(chosen, source, **self.options, **more)
+        chosen.CopyFrom(net.param)
+        chosen.state.Clear()
+        for one in (caffe_pb2.NetState(phase=phase), net.param.state, state):
+            chosen.state.MergeFrom(one)
+        return Net.from_proto(chosen, net.file, **self.options, **more)

@@ -120,6 +120,8 @@ def is_given(p: Any, name: str) -> bool:
 
 
 def _check_values(p: Any) -> None:
+    if p.lr_policy in ("step", "exp", "inv", "multistep") and p.gamma < 0:  # powers of it would not be rates
+        raise ConfigError(f"gamma: must not be negative for lr_policy {p.lr_policy!r}, got {p.gamma:g}")
     if p.lr_policy == "step" and p.stepsize < 1:
         raise ConfigError(f"stepsize: must be at least 1, got {p.stepsize}")
     if p.lr_policy in ("poly", "cosine") and p.max_iter < 1:
@@ -143,7 +145,7 @@ def learning_rate(p: Any, iteration: int, drops: int = 0) -> float:
     length = p.warmup_iter or p.rampup_interval
     try:
         rate = plateau(p, iteration, drops) if p.lr_policy == "plateau" else POLICIES[p.lr_policy](p, iteration)
-    except OverflowError:
+    except (OverflowError, ZeroDivisionError):
         rate = math.inf
     if iteration < length:  # linear from the start rate to what the policy says
         start = p.warmup_start_lr if p.warmup_iter else p.rampup_lr

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CaffeError, WeightsError
+from ..errors import CaffeError, ConfigError, WeightsError
 from ..formats import solverstate, weights
 from ..formats.files import replacing
 from ..logs import log
@@ -21,17 +21,26 @@ def write(solver: Any) -> str:
     """Write the files of the present iteration, all of them or none; returns the path of the state."""
     p = solver.param
     base = f"{p.snapshot_prefix}_iter_{solver.iter}"
-    os.makedirs(os.path.dirname(base) or ".", exist_ok=True)
     suffix = ".h5" if p.snapshot_format == caffe_pb2.SolverParameter.HDF5 else ""
     model, state = f"{base}.caffemodel{suffix}", f"{base}.solverstate{suffix}"
     made = solverstate.State(solver.iter, model, policy.steps_reached(p, solver.iter), solver.update.histories())
-    with replacing(model, resume.beside(state), state) as (new_model, sidecar, new_state):
+    with replacing(model, resume.beside(state), state, make_folder=True) as (new_model, sidecar, new_state):
         solver.report.snapshot("model", model)
         weights.write(solver.net, new_model, suffix, p.snapshot_diff)
         solver.report.snapshot("state", state)
         solverstate.write(made, new_state, suffix)
         resume.write(solver, sidecar, new_state)
     return state
+
+
+def probe(prefix: str) -> None:
+    """Refuse a prefix that no snapshot could be written to, rather than find that out when one is due."""
+    folder = os.path.abspath(os.path.dirname(prefix) or ".")
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        why = "no permission to write there" if os.path.isdir(folder) else "that is not a folder"
+        raise ConfigError(f"snapshot_prefix: {prefix!r} would put snapshots into {folder}: {why}")
 
 
 def restore(solver: Any, path: str | os.PathLike[str]) -> None:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import random
-from ..errors import CaffeError, ConfigError
+from ..errors import CaffeError
 from ..net import debug
+from ..net.locate import MESSAGE, locating
 from ..net.net import Net
+from ..paths import find_path
 from ..proto import upgrade
-from . import keep, policy, resume, rules, snapshot
+from . import check, keep, policy, resume, rules, snapshot
 from .judge import Judge
-from .nets import NetMaker, find_file
+from .nets import NetMaker
 from .report import Output, Report, Reports
 from .smooth import SmoothedLoss
 from .update import Update
@@ -45,59 +47,38 @@ class Solver:
         self,
         solver: str | os.PathLike[str] | Any,
         *,
+        source: str = MESSAGE,
         allow_unknown: bool = False,
         ignore_mismatch: bool = False,
         reports: list[Report] | None = None,
         **net_options: Any,
     ):
-        self.source, folder = "<message>", ""
+        """`solver` is a file, or a SolverParameter; then `source` is the file that it came from, if any."""
         if isinstance(solver, (str, os.PathLike)):
-            self.source = os.fspath(solver)
-            folder = os.path.dirname(os.path.abspath(self.source))
-            solver = upgrade.read_solver(solver, allow_unknown=allow_unknown)
-        else:
-            solver = upgrade.upgrade_solver(solver)
-        self.param: Any = solver
+            source, solver = os.fspath(solver), upgrade.read_solver(solver, allow_unknown=allow_unknown)
+        self.source, self.param = source, upgrade.upgrade_solver(solver)
         self.report = Reports(reports or [])
         self.action: Callable[[], str] = lambda: NONE
         self.iter = 0
         self.untested: dict[str, Any] | None = None  # in the midst of tests: what they began with
         self._callbacks: list[tuple[Callable[[], None], Callable[[], None]]] = []
-        try:
-            self.check()
-            self.smoothed_loss = SmoothedLoss(solver.average_loss)
-            if solver.random_seed >= 0:
-                random.set_random_seed(solver.random_seed)
-            maker = NetMaker(solver, folder, allow_unknown, **net_options)
-            self.net: Net = maker.train()
-            self.test_nets: list[Net] = maker.tests(self.net)
-            self.update = Update(self.net, solver)
-            self.judge = Judge(solver)
+        with locating(source):
+            check.check(self.param)
+            if self.param.snapshot:
+                snapshot.probe(self.param.snapshot_prefix)
+        self.smoothed_loss = SmoothedLoss(self.param.average_loss)
+        if self.param.random_seed >= 0:
+            random.set_random_seed(self.param.random_seed)
+        maker = NetMaker(self.param, source, allow_unknown, **net_options)
+        self.net: Net = maker.train()
+        self.test_nets: list[Net] = maker.tests(self.net)
+        self.update = Update(self.net, self.param)
+        self.judge = Judge(self.param)
+        with locating(source):
             self.judge.check(len(self.test_nets))
-        except ConfigError as error:
-            text = str(error)
-            known = self.source == "<message>" or ": layer " in text or text.startswith((self.source, "layer "))
-            raise type(error)(text if known else f"{self.source}: {text}") from error
-        for weights in solver.weights:
+        for weights in self.param.weights:
             for path in weights.split(","):
-                self.copy_from(find_file(path.strip(), folder), ignore_mismatch)
-
-    def check(self) -> None:
-        """Refuse fields that cannot be trained with."""
-        p = self.param
-        policy.check(p)
-        rules.find(p.type)
-        if p.iter_size < 1:
-            raise ConfigError(f"iter_size: must be at least 1, got {p.iter_size}")
-        if p.average_loss < 1:
-            raise ConfigError(f"average_loss: must be at least 1, got {p.average_loss}")
-        if not 0 <= p.ema_decay < 1:
-            raise ConfigError(f"ema_decay: must be at least 0 and below 1, got {p.ema_decay:g}")
-        for name in ("display", "test_interval", "snapshot", "max_iter", "early_stop", "keep_last"):
-            if getattr(p, name) < 0:
-                raise ConfigError(f"{name}: must not be negative, got {getattr(p, name)}")
-        if (p.snapshot or p.keep_best) and not p.snapshot_prefix:
-            raise ConfigError("snapshot_prefix: must be given where snapshot or keep_best is")
+                self.copy_from(find_path(path.strip(), maker.folder), ignore_mismatch)
 
     # pycaffe's names ---------------------------------------------------------------------------------------
 
@@ -124,6 +105,9 @@ class Solver:
 
     def solve(self, resume_file: str | None = None) -> None:
         """Train to max_iter, from a .solverstate if one is given."""
+        if self.param.snapshot_after_train and self.param.snapshot_prefix:
+            with locating(self.source):
+                snapshot.probe(self.param.snapshot_prefix)
         self.report.solving(self.net.name, self.param.lr_policy)
         if resume_file:
             self.report.restoring(resume_file)
@@ -153,9 +137,9 @@ class Solver:
         self.smoothed_loss.begin(self.iter)
         self._clock, self._displayed = time.perf_counter(), self.iter
         while self.iter < stop:
-            if p.test_interval and self.iter % p.test_interval == 0 and (self.iter or p.test_initialization):
-                if self.test_all() == STOP or self.judge.stop:
-                    return True
+            due = p.test_interval and self.iter % p.test_interval == 0 and (self.iter or p.test_initialization)
+            if due and (self.test_all() == STOP or self.judge.stop):
+                return True
             self.iterate()
             self.iter += 1
             action = self.action()
@@ -273,11 +257,15 @@ def outputs(net: Net, values: list[np.ndarray]) -> list[Output]:
     return found
 
 
-def get_solver(path: str | os.PathLike[str], **options: Any) -> Solver:
-    """The solver of a solver.prototxt, of the type that it names."""
-    param = upgrade.read_solver(path, allow_unknown=options.get("allow_unknown", False))
-    name, _ = rules.find(param.type)
-    return TYPES[name](path, **options)
+def get_solver(solver: str | os.PathLike[str] | Any, *, source: str = MESSAGE, **options: Any) -> Solver:
+    """The solver of a solver.prototxt (or of a SolverParameter read from `source`), of the type that it names."""
+    if isinstance(solver, (str, os.PathLike)):
+        source = os.fspath(solver)
+        solver = upgrade.read_solver(solver, allow_unknown=options.get("allow_unknown", False))
+    param = upgrade.upgrade_solver(solver)
+    with locating(source):
+        name, _ = rules.find(param.type)
+    return TYPES[name](param, source=source, **options)
 
 
 def _solver_class(name: str) -> type[Solver]:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..errors import ConfigError
 from ..kernel import expression, kernel, recording
 from ..net.net import Net
 from ..ops import BLOCK
@@ -115,7 +114,7 @@ class Update:
                 set_scale(partial, partial.size, self.param.clip_gradients, share, self.numbers)
             if self.rule.adaptive or self.param.larc:
                 rates = self._adapt(rates, decays)
-            run = rules.update_kernel(self.name, self.regularization())
+            run = rules.update_kernel(self.name, self.param.regularization_type)
             run(
                 owner, rates, decays, self.numbers, self.line, self.count // self.line,
                 self._data, self._diff, *self._histories,
@@ -134,12 +133,6 @@ class Update:
             self.param.larc_eta, len(self.entries), local,
         )  # fmt: skip
         return local
-
-    def regularization(self) -> str:
-        """L1 or L2; ConfigError for anything else."""
-        if self.param.regularization_type not in rules.PENALTIES:
-            raise ConfigError(f"regularization_type: must be L1 or L2, got {self.param.regularization_type!r}")
-        return self.param.regularization_type
 
     def _tables(self) -> tuple[Any, Any, Any]:
         """Which parameter each line belongs to, and the multipliers of each parameter."""
