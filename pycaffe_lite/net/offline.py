@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import layers
 from ..errors import CaffeError, ConfigError, suggest
@@ -18,6 +18,9 @@ from ..proto.schema import copy_without
 from .select import select
 from .splits import insert_splits
 from .wire import Graph, Options, wire
+
+if TYPE_CHECKING:
+    from .net import Net
 
 Shape = tuple[int, ...]
 SELF_CONTAINED = ("Input", "DummyData", "Parameter")  # no bottoms, and yet no files
@@ -51,6 +54,22 @@ def in_state(net: Any, phase: int, level: int = 0, stages: Iterable[str] = ()) -
 def graph_of(standing: Standing, folder: str = "") -> Graph:
     """The layers, shapes and connections of a net; nothing is filled, and no blob takes memory."""
     return wire(insert_splits(standing.param), Options(folder=folder))
+
+
+def net_of(standing: Standing) -> Net:
+    """The net itself, to be run on whatever its inputs are given."""
+    from .net import Net
+
+    return Net.from_proto(standing.param)
+
+
+def without_rules(net: Any) -> Any:
+    """A selected net as a file of its own: its state, and the rules of layers that were met, are left out."""
+    made = copy_without(net, "state")
+    for layer in made.layer:
+        layer.ClearField("include")
+        layer.ClearField("exclude")
+    return made
 
 
 def reads_files(layer: Any) -> bool:
