@@ -7,8 +7,9 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
+from pycaffe_lite.formats import weights
 from pycaffe_lite.net.net import Net
-from pycaffe_lite.proto import caffe_pb2
+from pycaffe_lite.proto import caffe_pb2, upgrade
 
 MODELS = {
     "mtcnn_det1": ("mtcnn/det1.prototxt", "mtcnn/det1.caffemodel"),
@@ -31,10 +32,10 @@ MODELS = {
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_real_model_computes_what_it_does_in_caffe(shared, name):
-    prototxt, weights = (shared / "models" / path for path in MODELS[name])
+    prototxt, trained = (shared / "models" / path for path in MODELS[name])
     golden = np.load(shared / "golden" / "models" / f"{name}.npz")
     net = Net(prototxt, caffe_pb2.TEST)
-    report = net.copy_from(weights)
+    report = net.copy_from(trained)
     assert set(report.loaded) == set(net.params) and not report.missing
     for key in golden:
         if key.startswith("input_"):
@@ -56,3 +57,28 @@ def test_a_real_model_computes_what_it_does_in_caffe(shared, name):
 
 def test_no_model_is_forgotten(shared):
     assert {path.stem for path in (shared / "golden" / "models").glob("*.npz")} == set(MODELS)
+
+
+def test_every_real_file_of_weights_is_read_as_protobuf_reads_it(shared):
+    """In place and through message objects: the same layers, shapes and numbers."""
+    files = sorted((shared / "models").rglob("*.caffemodel"))
+    assert len(files) > 25
+    for path in files:
+        expected = {}
+        for layer in upgrade.read_net(path).layer:
+            for i, blob in enumerate(layer.blobs):
+                shape = shape_of(blob)
+                numbers = blob.double_data if len(blob.double_data) else blob.data
+                expected[layer.name, i] = np.array(numbers, np.float32).reshape(shape)
+        with weights.opened(path) as layers:
+            found = {(layer.name, i): stored.read() for layer in layers for i, stored in layer.params.items()}
+        assert found.keys() == expected.keys(), path
+        for key, array in expected.items():
+            np.testing.assert_array_equal(found[key], array, err_msg=f"{path}: {key}")
+
+
+def shape_of(blob) -> tuple[int, ...]:
+    legacy = ("num", "channels", "height", "width")
+    if any(blob.HasField(axis) for axis in legacy):
+        return tuple(getattr(blob, axis) for axis in legacy)
+    return tuple(blob.shape.dim)
