@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..device import CPU
 from ..kernel import expression, kernel, recording
+from ..memory import Memory
 from ..net.net import Net
 from ..ops import BLOCK
 from . import rules
@@ -90,6 +92,8 @@ class Update:
         net.fill_parameters()  # the update works on the flat arrays, and asks no blob
         self.name, self.rule = rules.find(param.type)
         self.entries = net.graph.learnable
+        self._values = [entry.blob.data_memory for entry in self.entries]
+        self._gradients = [entry.blob.diff_memory for entry in self.entries]
         self._data, self._diff = net.graph.flat_data, net.graph.flat_diff
         self.dtype = np.dtype(net.graph.dtype)
         self.line = 64 // self.dtype.itemsize
@@ -97,7 +101,7 @@ class Update:
         self.numbers = net.device.zeros(len(rules.NUMBERS), self.dtype)
         self._histories = [net.device.zeros(self.count, self.dtype) for _ in range(self.rule.histories)]
         self._clear, self._apply = net.device.program(self.dtype), net.device.program(self.dtype)
-        self.average = self._data.copy() if param.ema_decay and self.count else None
+        self.average = self._weights().copy() if param.ema_decay and self.count else None
         self._trained: Any = None  # while the net holds the average: its own weights
         if self.count:
             self._record()
@@ -148,29 +152,44 @@ class Update:
     def clear(self) -> None:
         """Set all gradients to zero."""
         self._clear.run()
+        self._written(self._gradients)
 
     def apply(self, rate: float, iteration: int) -> None:
         """Take the step of this iteration with this rate."""
         self._host_numbers(rate, iteration)
         if self.average is not None and iteration == 0:
-            self.average[...] = self._data  # weights may have been loaded since
+            self.average[...] = self._weights()  # weights may have been loaded since
+        self._needed(self._values + self._gradients)
         self._apply.run()
+        self._written(self._values + self._gradients)
+
+    def _needed(self, memories: list[Memory]) -> None:
+        """Bring pieces of the flat arrays to the device, if the host has changed them."""
+        if self.net.device is not CPU:
+            for memory in memories:
+                memory.to_device(self.net.device)
+
+    def _written(self, memories: list[Memory]) -> None:
+        """Note that the device has changed pieces of the flat arrays."""
+        if self.net.device is not CPU:
+            for memory in memories:
+                memory.written_on(self.net.device)
+
+    def _weights(self) -> Any:
+        """All weights, as they are now."""
+        self._needed(self._values)
+        return self._data
+
+    def _set_weights(self, weights: Any) -> None:
+        self._data[...] = weights
+        self._written(self._values)
 
     def _host_numbers(self, rate: float, iteration: int) -> None:
         p, t = self.param, iteration + 1
         correction = 1.0
         if self.name in ("Adam", "AdamW"):
             correction = math.sqrt(1 - p.momentum2**t) / (1 - p.momentum**t)
-        values = (
-            rate,
-            1 / p.iter_size,
-            p.weight_decay,
-            p.momentum,
-            p.momentum2,
-            p.rms_decay,
-            p.delta,
-            correction,
-        )
+        values = (rate, 1 / p.iter_size, p.weight_decay, p.momentum, p.momentum2, p.rms_decay, p.delta, correction)
         self.net.device.copy_in(self.numbers, np.array(values, self.dtype))
 
     @contextmanager
@@ -179,12 +198,14 @@ class Update:
         if self.average is None:
             yield
             return
-        trained, outer = self._data.copy(), self._trained
-        self._data[...], self._trained = self.average, trained
+        trained, outer = self._weights().copy(), self._trained
+        self._set_weights(self.average)
+        self._trained = trained
         try:
             yield
         finally:
-            self._data[...], self._trained = trained, outer
+            self._set_weights(trained)
+            self._trained = outer
 
     @contextmanager
     def trained_weights(self) -> Iterator[None]:
@@ -192,11 +213,11 @@ class Update:
         if self._trained is None:
             yield
             return
-        self._data[...] = self._trained
+        self._set_weights(self._trained)
         try:
             yield
         finally:
-            self._data[...] = self.average
+            self._set_weights(self.average)
 
     def histories(self) -> list[np.ndarray]:
         """The history blobs in Caffe's order: one for each parameter, then the second ones."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
 from pycaffe_lite import Net, device, random
 from pycaffe_lite.device import Cpu
-from pycaffe_lite.proto import NetParameter, text
+from pycaffe_lite.proto import NetParameter, SolverParameter, text
+from pycaffe_lite.solver.solver import Solver
 
 SOURCE = """
 layer { name: "data" type: "MemoryData" top: "data" top: "label"
@@ -52,22 +55,27 @@ def built(**options) -> Net:
     param.state.phase = 0
     random.set_random_seed(3)
     net = Net.from_proto(param, **options)
-    rng = np.random.default_rng(0)
-    net.set_input_arrays(rng.standard_normal((12, 1, 6, 6)).astype(np.float32), rng.integers(0, 5, 12))
+    feed(net)
     return net
 
 
-def here(**options) -> Net:
+def feed(net: Net) -> None:
+    rng = np.random.default_rng(0)
+    net.set_input_arrays(rng.standard_normal((12, 1, 6, 6)).astype(np.float32), rng.integers(0, 5, 12))
+
+
+@contextmanager
+def on_the_cpu():
     before, device._current.device = device.current(), device.CPU
-    try:
-        return built(**options)
-    finally:
-        device._current.device = before
+    yield
+    device._current.device = before
 
 
 @pytest.mark.parametrize("share", [False, True])
 def test_a_net_computes_the_same_elsewhere(elsewhere, share):
-    there, reference = built(share_memory=share), here()
+    there = built(share_memory=share)
+    with on_the_cpu():
+        reference = built()
     assert there.device is elsewhere and reference.device is device.CPU
     for _ in range(4):
         for net in (there, reference):
@@ -122,3 +130,25 @@ def test_a_range_brings_only_what_it_reads(elsewhere):
     assert elsewhere.into == 0
     net.forward(start="pool", end="pool")
     assert elsewhere.into == 1
+
+
+@pytest.mark.parametrize(
+    "fields", ["", 'type: "Adam" clip_gradients: 1 iter_size: 2', "ema_decay: 0.5 test_iter: 1 test_interval: 2"]
+)
+def test_a_solver_trains_the_same_elsewhere(elsewhere, fields):
+    def solver() -> Solver:
+        source = f'net_param {{ {SOURCE} }} base_lr: 0.1 momentum: 0.9 lr_policy: "fixed" random_seed: 4 {fields}'
+        made = Solver(text.parse(source, SolverParameter()))
+        for net in (made.net, *made.test_nets):
+            feed(net)
+        return made
+
+    there = solver()
+    with on_the_cpu():
+        reference = solver()
+    for _ in range(5):
+        assert there.step(1) == reference.step(1)
+        for mine, wanted in zip(there.net.params["ip"], reference.net.params["ip"], strict=True):
+            np.testing.assert_array_equal(mine.data, wanted.data)
+            mine.data[...] *= 0.9  # the host has its say too
+            wanted.data[...] *= 0.9
