@@ -67,7 +67,8 @@ def test_concat_and_slice(shape, lengths, data):
 @EXAMPLES
 @given(SHAPES, st.integers(2, 4), st.sampled_from(["SUM", "PROD", "MAX"]))
 def test_eltwise(shape, count, operation):
-    bottoms = [spread(shape, i, -2 + i / 5000) for i in range(count)]
+    step = 4 / np.prod(shape)  # between the values of a bottom: a part of it keeps those of two bottoms apart
+    bottoms = [spread(shape, i) + i / count * step for i in range(count)]
     hold("Eltwise", references.combined, f"operation: {operation}", bottoms)
 
 
