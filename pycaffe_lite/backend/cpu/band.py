@@ -51,43 +51,59 @@ def copy_run(source, target, count):  # type: ignore[no-untyped-def]
 @device_function
 def copy_strided(source, stride, target, count):  # type: ignore[no-untyped-def]
     """target[j] = source[j * stride]."""
-    done = 0
-    if stride == 2 or stride == 4:
-        # A vector's worth ends with a number that is wanted, so no read goes beyond the last but stride - 1.
-        done = max(0, count - 1) // LANES * LANES
-        for j in range(0, done, LANES):
-            place = offset(source, j * stride)
-            near = evens(load(place), load(offset(place, LANES)))
-            if stride == 4:
-                far = evens(load(offset(place, 2 * LANES)), load(offset(place, 3 * LANES)))
-                near = evens(near, far)
-            store(offset(target, j), near)
-    for j in range(done, count):
-        target[j] = source[j * stride]
+    if stride == 2:
+        for j in range(0, count, LANES):
+            store(offset(target, j), every_second(offset(source, 2 * j), 2 * (count - j) - 1))
+    elif stride == 4:
+        for j in range(0, count, LANES):
+            place, there = offset(source, 4 * j), 4 * (count - j) - 3
+            near = every_second(place, there)
+            far = every_second(offset(place, 2 * LANES), there - 2 * LANES)
+            store(offset(target, j), evens(near, far))
+    else:
+        for j in range(count):
+            target[j] = source[j * stride]
+
+
+@device_function
+def every_second(source, there):  # type: ignore[no-untyped-def]
+    """LANES numbers, two apart; only the first `there` numbers at `source` are read, zeros stand for the others."""
+    if there >= 2 * LANES:
+        return evens(load(source), load(offset(source, LANES)))
+    return evens(load_some(source, there), load_some(offset(source, LANES), there - LANES))
 
 
 @device_function
 def fill_rows(plan, source, rows, target):  # type: ignore[no-untyped-def]
     """So many rows of an image, all inside it."""
-    width, stride = plan[IMAGE_WIDTH], plan[STRIDE_X]
+    width, pitch, stride = plan[IMAGE_WIDTH], plan[BAND_ROW], plan[STRIDE_X]
     phases = offset(plan, plan[PHASES])
-    if stride == 1 and phases[COUNT] == width and plan[BAND_ROW] == width:
+    column, left, count, right = phases[COLUMN], phases[LEFT], phases[COUNT], phases[RIGHT]
+    if stride == 1 and count == width and pitch == width:
         copy_run(source, target, rows * width)
-        return
-    for _ in range(rows):
-        for phase in range(stride):
-            of = offset(phases, phase * PHASE_FIELDS)
-            column, left, count, right = of[COLUMN], of[LEFT], of[COUNT], of[RIGHT]
-            zero_run(target, left)
-            target = offset(target, left)
-            if stride == 1:
-                copy_run(offset(source, column), target, count)
-            else:
-                copy_strided(offset(source, column), stride, target, count)
-            target = offset(target, count)
-            zero_run(target, right)
-            target = offset(target, right)
-        source = offset(source, width)
+    elif stride == 1:
+        for r in range(rows):
+            line = offset(target, r * pitch)
+            zero_run(line, left)
+            copy_run(offset(source, r * width + column), offset(line, left), count)
+            zero_run(offset(line, left + count), right)
+    else:
+        for r in range(rows):
+            fill_phases(phases, stride, offset(source, r * width), offset(target, r * pitch))
+
+
+@device_function
+def fill_phases(phases, stride, source, target):  # type: ignore[no-untyped-def]
+    """All phases of a row."""
+    for phase in range(stride):
+        of = offset(phases, phase * PHASE_FIELDS)
+        left, count, right = of[LEFT], of[COUNT], of[RIGHT]
+        zero_run(target, left)
+        target = offset(target, left)
+        copy_strided(offset(source, of[COLUMN]), stride, target, count)
+        target = offset(target, count)
+        zero_run(target, right)
+        target = offset(target, right)
 
 
 @device_function

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from . import im2col
+from . import depthwise, im2col
 from .convolve import convolve
 from .deconvolve import deconvolve
 from .plane import Plane
@@ -69,10 +69,13 @@ class Convolution:
         columns = (self.size, self.output, self.kernel, self.stride, self.pad, self.dilation)
         return np.ascontiguousarray(np.array(columns, np.int32).T)
 
+    def is_fast(self, blob: np.ndarray) -> bool:
+        """Whether the fast kernels can compute it: they know planes, lines and float32."""
+        return len(self.size) <= 2 and blob.dtype == np.float32
+
     @property
-    def is_plane(self) -> bool:
-        """Whether the fast kernels, which know planes and lines, can compute it."""
-        return len(self.size) <= 2
+    def is_depthwise(self) -> bool:
+        return self.group == self.channels == self.outputs > 1
 
     @cached_property
     def plane(self) -> Plane:
@@ -92,16 +95,20 @@ class Convolution:
     def forward(self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool = False) -> None:
         """y = w * x, plus the bias of each output channel, then ReLU."""
         with one_run():
-            if self.is_plane and x.dtype == np.float32:
-                convolve(self.plane, x, w, bias, y, relu, turned=False)
-            else:
+            if not self.is_fast(x):
                 im2col.forward(self, x, w, bias, y, relu)
+            elif self.is_depthwise:
+                depthwise.convolve(self.plane, x, w, bias, y, relu, turned=False)
+            else:
+                convolve(self.plane, x, w, bias, y, relu, turned=False)
 
     def backward_data(self, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> None:
         """dx = the gradient of x."""
         with one_run():
-            if not self.is_plane or dy.dtype != np.float32:
+            if not self.is_fast(dy):
                 im2col.backward_data(self, dy, w, dx)
+            elif self.is_depthwise:
+                depthwise.deconvolve(self.plane, dy, w, dx)
             elif self.turns:
                 convolve(self.plane.turned(), dy, w, None, dx, relu=False, turned=True)
             else:
@@ -110,10 +117,12 @@ class Convolution:
     def backward_weights(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
         """dw += the gradient of w."""
         with one_run():
-            if self.is_plane and x.dtype == np.float32:
-                add_weights_grad(self.plane, x, dy, dw)
-            else:
+            if not self.is_fast(x):
                 im2col.backward_weights(self, x, dy, dw)
+            elif self.is_depthwise:
+                depthwise.add_weights_grad(self.plane, x, dy, dw)
+            else:
+                add_weights_grad(self.plane, x, dy, dw)
 
     def backward_bias(self, dy: np.ndarray, db: np.ndarray) -> None:
         """db += the gradient of the bias."""

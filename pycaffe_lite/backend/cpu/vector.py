@@ -78,6 +78,16 @@ def evens(a, b):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
+def zip_low(a, b):  # type: ignore[no-untyped-def]
+    """The first lane of a, the first of b, the second of a ...: the first half of what they make."""
+    raise NotImplementedError("compiled code only")
+
+
+def zip_high(a, b):  # type: ignore[no-untyped-def]
+    """The other half."""
+    raise NotImplementedError("compiled code only")
+
+
 def total(vector):  # type: ignore[no-untyped-def]
     """The sum of the lanes, always in the same order."""
     raise NotImplementedError("compiled code only")

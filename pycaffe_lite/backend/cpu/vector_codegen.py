@@ -104,6 +104,11 @@ def emit_evens(builder: Any, a: Any, b: Any) -> Any:
     return builder.shuffle_vector(a, b, ir.Constant(INTEGERS, list(range(0, 2 * LANES, 2))))
 
 
+def emit_zip(builder: Any, a: Any, b: Any, first: int) -> Any:
+    lanes = [first + i // 2 + i % 2 * LANES for i in range(LANES)]
+    return builder.shuffle_vector(a, b, ir.Constant(INTEGERS, lanes))
+
+
 def emit_total(builder: Any, value: Any) -> Any:
     """Halves added to halves until one lane is left."""
     width = LANES // 2
@@ -185,5 +190,7 @@ fixed(vector.add, FLOATS, (FLOATS, FLOATS), lambda b, x, y: b.fadd(x, y))
 fixed(vector.multiply_add, FLOATS, (FLOATS, FLOATS, FLOATS), emit_multiply_add)
 fixed(vector.at_least, FLOATS, (FLOATS, FLOATS), emit_at_least)
 fixed(vector.evens, FLOATS, (FLOATS, FLOATS), emit_evens)
+fixed(vector.zip_low, FLOATS, (FLOATS, FLOATS), lambda b, x, y: emit_zip(b, x, y, 0))
+fixed(vector.zip_high, FLOATS, (FLOATS, FLOATS), lambda b, x, y: emit_zip(b, x, y, LANES // 2))
 fixed(vector.total, types.float32, (FLOATS,), emit_total)
 fixed(vector.transpose, NOTHING, (FLOAT_POINTER, INT, INT, INT, FLOAT_POINTER, INT), emit_transpose)

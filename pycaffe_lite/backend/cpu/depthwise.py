@@ -1,0 +1,279 @@
+"""Depthwise convolution and its gradients: every channel has a kernel of its own, so there is no product of matrices.
+
+A channel of an image is copied to a band, and vectors of neighbouring outputs are summed up tap by tap.
+What is loaded once serves four sums: four rows of output share a weight, four taps share a vector of dy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ...kernel import T, device_function, kernel
+from .atoms import offset
+from .band import copy_run, fill_band, zero_run
+from .deconvolve import taps_by_phase
+from .gemm import ceil_div
+from .plane import (
+    BAND_ROW,
+    BAND_ROWS,
+    BATCH,
+    CHANNELS,
+    OUT_HEIGHT,
+    OUT_WIDTH,
+    OUTPUTS,
+    OWN,
+    PAD_X,
+    PAD_Y,
+    STRIDE_Y,
+    TAP_OFFSETS,
+    TAPS,
+    Band,
+    Plane,
+)
+from .strips import convolve_strip_3x3, convolve_strip_5x5, put, sum_strip_3x3
+from .tile import FLAT
+from .vector import (
+    LANES,
+    at_least,
+    floats_at,
+    load,
+    multiply_add,
+    splat,
+    store,
+    total,
+    zip_high,
+    zip_low,
+)
+from .workspace import scratch
+
+
+@kernel(
+    "plan: long*, x: T*, w: T*, turned: int, bias: T*, has_bias: int, floor: T, scratch: long*, thread: int, "
+    "tasks: int, work: int -> y: T*",
+    over="tasks",
+    work="work",
+)
+def convolve_channel(i, plan, x, w, turned, bias, has_bias, floor, scratch, thread, tasks, work, y):  # type: ignore[no-untyped-def]
+    """One channel of one image."""
+    image, channel = i // plan[CHANNELS], i % plan[CHANNELS]
+    weights = floats_at(scratch[thread])
+    taps = plan[TAPS]
+    for tap in range(taps):
+        weights[tap] = w[channel * taps + (tap if turned == 0 else taps - 1 - tap)]
+    band = offset(weights, (taps + LANES - 1) // LANES * LANES)
+    fill_band(plan, x, image, 1, channel, 1, 0, plan[BAND_ROWS], band)
+    start = bias[channel] if has_bias != 0 else T(0)
+    height, width, step = plan[OUT_HEIGHT], plan[OUT_WIDTH], plan[STRIDE_Y] * plan[BAND_ROW]
+    y = offset(y, i * height * width)
+    strips = plan[STRIPS]
+    for j in range(0, width, LANES):
+        column = max(0, min(j, width - LANES))
+        line, target, count = offset(band, column), offset(y, column), width - column
+        if strips == 3:
+            convolve_strip_3x3(line, step, weights, start, floor, target, width, height, count)
+        elif strips == 5:
+            convolve_strip_5x5(line, step, weights, start, floor, target, width, height, count)
+        elif height >= 4:
+            for first in range(0, height, 4):
+                # The last four rows may overlap those before them: computed again, with the same result.
+                row = min(first, height - 4)
+                source = offset(line, row * step)
+                sum_four_rows(plan, source, step, weights, start, floor, offset(target, row * width), width, count)
+        else:
+            for row in range(height):
+                sum_row(plan, offset(line, row * step), weights, start, floor, offset(target, row * width), count)
+
+
+@device_function
+def sum_four_rows(plan, source, step, weights, start, floor, target, pitch, count):  # type: ignore[no-untyped-def]
+    """Up to LANES outputs in each of four rows."""
+    a = b = c = d = splat(start)
+    offsets = offset(plan, plan[TAP_OFFSETS])
+    for tap in range(plan[TAPS]):
+        weight, place = splat(weights[tap]), offset(source, offsets[tap])
+        a = multiply_add(load(place), weight, a)
+        b = multiply_add(load(offset(place, step)), weight, b)
+        c = multiply_add(load(offset(place, 2 * step)), weight, c)
+        d = multiply_add(load(offset(place, 3 * step)), weight, d)
+    least = splat(floor)
+    put(target, at_least(a, least), count)
+    put(offset(target, pitch), at_least(b, least), count)
+    put(offset(target, 2 * pitch), at_least(c, least), count)
+    put(offset(target, 3 * pitch), at_least(d, least), count)
+
+
+@device_function
+def sum_row(plan, source, weights, start, floor, target, count):  # type: ignore[no-untyped-def]
+    """Up to LANES outputs of one row."""
+    a = splat(start)
+    for tap in range(plan[TAPS]):
+        place = offset(source, plan[plan[TAP_OFFSETS] + tap])
+        a = multiply_add(load(place), splat(weights[tap]), a)
+    put(target, at_least(a, splat(floor)), count)
+
+
+# Forward and gradient of the weights: the size of a kernel that strips.py knows, else 0.
+STRIPS = OWN
+
+# The gradient of x: sizes of the convolution itself. Its plan describes the band of dy.
+HEIGHT, WIDTH, ROW_STRIDE, COLUMN_STRIDE, ROW_PAD, COLUMN_PAD, ROW_KERNEL, COLUMN_KERNEL = range(OWN, OWN + 8)
+
+
+@kernel(
+    "plan: long*, row_taps: long*, column_taps: long*, dy: T*, w: T*, scratch: long*, thread: int, tasks: int, "
+    "work: int -> dx: T*",
+    over="tasks",
+    work="work",
+)
+def deconvolve_channel(i, plan, row_taps, column_taps, dy, w, scratch, thread, tasks, work, dx):  # type: ignore[no-untyped-def]
+    """One channel of one image. Rows and columns at one place in the stride are met by the same taps."""
+    image, channel = i // plan[CHANNELS], i % plan[CHANNELS]
+    spare = floats_at(scratch[thread])
+    band = offset(spare, LANES)
+    fill_band(plan, dy, image, 1, channel, 1, 0, plan[BAND_ROWS], band)
+    weights = offset(w, channel * plan[ROW_KERNEL] * plan[COLUMN_KERNEL])
+    width, stride, row_stride = plan[WIDTH], plan[COLUMN_STRIDE], plan[ROW_STRIDE]
+    for row in range(plan[HEIGHT]):
+        y = (row + plan[ROW_PAD]) // row_stride
+        taps = offset(row_taps, (row + plan[ROW_PAD] - y * row_stride) * (2 * plan[ROW_KERNEL] + 1))
+        lines = offset(band, (y + plan[PAD_Y]) * plan[BAND_ROW] + plan[PAD_X])
+        target = offset(dx, (i * plan[HEIGHT] + row) * width)
+        for j in range(0, (width + stride - 1) // stride, LANES):
+            begin, count = offset(target, j * stride), width - j * stride
+            if stride == 1:
+                put(begin, sum_phase(plan, lines, weights, taps, column_taps, 0, j), count)
+            elif stride == 2:
+                even = sum_phase(plan, lines, weights, taps, column_taps, 0, j)
+                odd = sum_phase(plan, lines, weights, taps, column_taps, 1, j)
+                put(begin, zip_low(even, odd), count)
+                put(offset(begin, LANES), zip_high(even, odd), count - LANES)
+            else:
+                for phase in range(stride):
+                    store(spare, sum_phase(plan, lines, weights, taps, column_taps, phase, j))
+                    for lane in range(min(LANES, (count - phase + stride - 1) // stride)):
+                        begin[lane * stride + phase] = spare[lane]
+
+
+@device_function
+def sum_phase(plan, lines, weights, row_taps, column_taps, phase, j):  # type: ignore[no-untyped-def]
+    """LANES values of every COLUMN_STRIDE-th column, from `phase` on."""
+    stride = plan[COLUMN_STRIDE]
+    x = (phase + plan[COLUMN_PAD]) // stride
+    taps = offset(column_taps, (phase + plan[COLUMN_PAD] - x * stride) * (2 * plan[COLUMN_KERNEL] + 1))
+    sum = splat(T(0))
+    for s in range(row_taps[0]):
+        line = offset(lines, row_taps[2 + 2 * s] * plan[BAND_ROW] + x + j)
+        for t in range(taps[0]):
+            weight = weights[row_taps[1 + 2 * s] * plan[COLUMN_KERNEL] + taps[1 + 2 * t]]
+            sum = multiply_add(load(offset(line, taps[2 + 2 * t])), splat(weight), sum)
+    return sum
+
+
+@kernel(
+    "plan: long*, x: T*, dy: T*, scratch: long*, thread: int, channels: int, work: int -> dw: T*",
+    over="channels",
+    work="work",
+)
+def sum_channel_weights(i, plan, x, dy, scratch, thread, channels, work, dw):  # type: ignore[no-untyped-def]
+    """The kernel of channel i: for every tap the sum, over all images, of what it met times dy."""
+    taps, height, width = plan[TAPS], plan[OUT_HEIGHT], plan[OUT_WIDTH]
+    pitch = (width + LANES - 1) // LANES * LANES
+    sums = floats_at(scratch[thread])
+    gradient = offset(sums, (taps + 3) * LANES)
+    band = offset(gradient, height * pitch)
+    zero_run(sums, (taps + 3) * LANES)
+    size = plan[BAND_ROWS] * plan[BAND_ROW]
+    for image in range(plan[BATCH]):
+        fill_band(plan, x, image, 1, i, 1, 0, plan[BAND_ROWS], band)
+        # Lanes without an output read on, into the next row or beyond the last: times zero, if it is a number.
+        zero_run(offset(band, size), LANES)
+        for row in range(height):
+            source = offset(dy, ((image * plan[OUTPUTS] + i) * height + row) * width)
+            copy_run(source, offset(gradient, row * pitch), width)
+        if plan[STRIPS] == 3:
+            for j in range(0, pitch, LANES):
+                sum_strip_3x3(offset(band, j), plan[BAND_ROW], offset(gradient, j), pitch, height, sums)
+            continue
+        for tap in range(0, taps, 4):
+            sum_four_taps(plan, band, gradient, pitch, tap, offset(sums, tap * LANES))
+    for tap in range(taps):
+        dw[i * taps + tap] += total(load(offset(sums, tap * LANES)))
+
+
+@device_function
+def sum_four_taps(plan, band, gradient, pitch, tap, sums):  # type: ignore[no-untyped-def]
+    """Add what four taps from this one on met in one image; past the last tap, the last one again, for nothing."""
+    offsets, last, step = offset(plan, plan[TAP_OFFSETS]), plan[TAPS] - 1, plan[STRIDE_Y] * plan[BAND_ROW]
+    at_a, at_b = offset(band, offsets[tap]), offset(band, offsets[min(tap + 1, last)])
+    at_c, at_d = offset(band, offsets[min(tap + 2, last)]), offset(band, offsets[min(tap + 3, last)])
+    a, b = load(sums), load(offset(sums, LANES))
+    c, d = load(offset(sums, 2 * LANES)), load(offset(sums, 3 * LANES))
+    for row in range(plan[OUT_HEIGHT]):
+        for j in range(0, pitch, LANES):
+            place, gradients = row * step + j, load(offset(gradient, row * pitch + j))
+            a = multiply_add(load(offset(at_a, place)), gradients, a)
+            b = multiply_add(load(offset(at_b, place)), gradients, b)
+            c = multiply_add(load(offset(at_c, place)), gradients, c)
+            d = multiply_add(load(offset(at_d, place)), gradients, d)
+    store(sums, a)
+    store(offset(sums, LANES), b)
+    store(offset(sums, 2 * LANES), c)
+    store(offset(sums, 3 * LANES), d)
+
+
+def _strips(of: Plane) -> int:
+    plain = of.stride_y == of.stride_x == of.dilation_y == of.dilation_x == 1
+    return of.kernel_y if plain and of.kernel_y == of.kernel_x and of.kernel_y in (3, 5) else 0
+
+
+def _work(of: Plane) -> int:
+    """What a channel of an image costs, in elementary operations."""
+    return of.positions * of.taps // LANES * 4 + 2 * of.height * of.width // LANES + 100
+
+
+def convolve(
+    of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool, turned: bool
+) -> None:
+    """y = w * x, channel by channel; with `turned`, kernels are turned around."""
+    band = Band(of, 1, of.out_height)
+    room = scratch(4 * (of.taps + LANES + band.floats(1)))
+    convolve_channel(
+        band.plan([_strips(of)]), x, w, int(turned), bias, int(bias is not None), 0.0 if relu else FLAT,
+        room, 0, of.batch * of.channels, _work(of), y,
+    )  # fmt: skip
+
+
+def deconvolve(of: Plane, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> None:
+    """dx = the gradient of the x that `of` convolves with w to y."""
+    if of.stride_y == of.stride_x == 1:
+        convolve(of.turned(), dy, w, None, dx, relu=False, turned=True)
+        return
+    # Taps that met a row of dx lie at the row (row + pad) // stride of dy, and up to `above` rows before it.
+    above, left = _reach(of.kernel_y, of.stride_y, of.dilation_y), _reach(of.kernel_x, of.stride_x, of.dilation_x)
+    seen = replace(
+        of, height=of.out_height, width=of.out_width, stride_y=1, stride_x=1, dilation_y=1, dilation_x=1,
+        pad_y=above, pad_x=left, kernel_y=above + 1, kernel_x=left + 1,
+        out_height=(of.height - 1 + of.pad_y) // of.stride_y + 1,
+        out_width=(of.width - 1 + of.pad_x) // of.stride_x + 1,
+    )  # fmt: skip
+    band = Band(seen, 1, seen.out_height)
+    own = of.height, of.width, of.stride_y, of.stride_x, of.pad_y, of.pad_x, of.kernel_y, of.kernel_x
+    rows = np.array(taps_by_phase(of.kernel_y, of.stride_y, of.dilation_y), np.int64)
+    columns = np.array(taps_by_phase(of.kernel_x, of.stride_x, of.dilation_x), np.int64)
+    room = scratch(4 * (LANES + band.floats(1)))
+    deconvolve_channel(band.plan(own), rows, columns, dy, w, room, 0, of.batch * of.channels, _work(of), dx)
+
+
+def _reach(kernel: int, stride: int, dilation: int) -> int:
+    """How far before an input's own output the first output lies that it takes part in."""
+    return ceil_div((kernel - 1) * dilation, stride)
+
+
+def add_weights_grad(of: Plane, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
+    """dw += the gradient of the weights."""
+    band = Band(of, 1, of.out_height)
+    gradient = of.out_height * ceil_div(of.out_width, LANES) * LANES
+    room = scratch(4 * ((of.taps + 3) * LANES + gradient + band.floats(1)))
+    sum_channel_weights(band.plan([_strips(of)]), x, dy, room, 0, of.channels, of.batch * _work(of), dw)
