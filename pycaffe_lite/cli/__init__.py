@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ..errors import CaffeError
 
-VERBS = ("train", "test", "time", "data", "layers", "summary", "upgrade", "show", "diff", "merge-bn", "parse-log")
+VERBS = ("train", "test", "time", "data", "layers", "summary", "upgrade", "show", "diff", "merge-bn", "deploy", "parse-log")
 
 
 def caffe_spelling(arguments: Sequence[str]) -> list[str]:

@@ -84,9 +84,7 @@ def stand_in(net: Any, folder: str = "", shapes: dict[str, Shape] | None = None)
     made = Standing(copy_without(net, "layer"), {}, [])
     for layer in net.layer:
         if layer.type == "Input" and any(top in wanted for top in layer.top):
-            given = list(layer.input_param.shape)
-            old = [tuple(shape.dim) for shape in given * (len(layer.top) if len(given) == 1 else 1)]
-            made.param.layer.append(input_layer(layer, overrule(layer, old, wanted)))
+            made.param.layer.append(input_layer(layer, overrule(layer, input_shapes(layer), wanted)))
         elif reads_files(layer):
             found, note = top_shapes(layer, net.state.phase, folder, wanted)
             made.notes.extend(note)
@@ -106,6 +104,12 @@ def check_names(net: Any, wanted: dict[str, Shape]) -> None:
             raise ConfigError(f"--shape: the net has no input {name!r}{suggest(name, tops)}; inputs: {known}")
 
 
+def input_shapes(layer: Any) -> list[Shape]:
+    """The shape of every top of an Input layer."""
+    given = [tuple(shape.dim) for shape in layer.input_param.shape] or [()]
+    return given * len(layer.top) if len(given) == 1 else given
+
+
 def input_layer(layer: Any, shapes: Sequence[Shape]) -> Any:
     """An Input layer of the same name and tops."""
     made = LayerParameter(name=layer.name, type="Input", top=layer.top)
@@ -117,12 +121,12 @@ def top_shapes(layer: Any, phase: int, folder: str, wanted: dict[str, Shape]) ->
     """The shape of every top of a data layer, and a note for those that were assumed."""
     if all(top in wanted for top in layer.top):
         return [wanted[top] for top in layer.top], []
-    found = asked(layer, phase, folder)
-    note = []
+    found, note = asked(layer, phase, folder), []
     if not found:
         found = assumed(layer, wanted)
-        said = " ".join(f"{top}={','.join(map(str, shape))}" for top, shape in zip(layer.top, found))
-        note = [f"layer {layer.name!r} ({layer.type}): its data is not here; assumed {said} (see --shape)"]
+        if layer.top[0] not in wanted:
+            said = " ".join(f"{top}={','.join(map(str, shape))}" for top, shape in zip(layer.top, found))
+            note = [f"layer {layer.name!r} ({layer.type}): its data is not here; assumed {said} (see --shape)"]
     return overrule(layer, found, wanted), note
 
 
@@ -220,11 +224,13 @@ def has_loss(net: Any) -> bool:
 
 def is_loss(layer: Any) -> bool:
     """Whether a layer's tops count in what training minimises."""
-    if any(layer.loss_weight):
-        return True
-    kind = layers.find(layer.type)
-    known = kind.is_loss if kind else layer.type.endswith("Loss")
-    return known and not layer.loss_weight
+    return any(layer.loss_weight) or (not layer.loss_weight and is_loss_type(layer.type))
+
+
+def is_loss_type(name: str) -> bool:
+    """Whether layers of this type are losses, unless told otherwise."""
+    kind = layers.find(name)
+    return kind.is_loss if kind else name.endswith("Loss")
 
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
