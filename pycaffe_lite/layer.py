@@ -89,6 +89,10 @@ class Operand:
     def diff(self) -> Any:
         return self._blob.diff_memory.array_on(self._device)[: self.count].reshape(self.shape)
 
+    def is_in_place_of(self, other: Operand) -> bool:
+        """Whether both are one blob: a layer working in place."""
+        return self._blob is other._blob
+
 
 class Layer:
     """Base of all layers. A subclass says `class ReLU(Layer, type="ReLU", param="relu_param")`."""

@@ -49,7 +49,7 @@ class Dropout(Layer, type="Dropout", param="dropout_param"):
 
     def forward(self, bottom, top):
         if self.phase != caffe_pb2.TRAIN:
-            if top[0].data is not bottom[0].data:
+            if not top[0].is_in_place_of(bottom[0]):
                 ops.copy(bottom[0].data, top[0].count, top[0].data)
             return
         advance(1, self.state)
@@ -60,5 +60,5 @@ class Dropout(Layer, type="Dropout", param="dropout_param"):
             return
         if self.phase == caffe_pb2.TRAIN:
             drop(top[0].diff, self.key, self.state, self.threshold, self.scale, top[0].count, bottom[0].diff)
-        else:
+        elif not top[0].is_in_place_of(bottom[0]):
             ops.copy(top[0].diff, top[0].count, bottom[0].diff)
