@@ -11,7 +11,20 @@ from collections.abc import Sequence
 
 from ..errors import CaffeError
 
-VERBS = ("train", "test", "time", "data", "layers", "summary", "upgrade", "show", "diff", "merge-bn", "deploy", "parse-log")
+VERBS = (
+    "train",
+    "test",
+    "time",
+    "data",
+    "layers",
+    "summary",
+    "upgrade",
+    "show",
+    "diff",
+    "merge-bn",
+    "deploy",
+    "parse-log",
+)
 
 
 def caffe_spelling(arguments: Sequence[str]) -> list[str]:
@@ -53,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # `caffe-lite ... | head`
         sys.stderr.close()
+        return 1
+    except OSError as error:  # such as a full disk behind standard output
+        print(f"caffe-lite {args.verb}: error: {error}", file=sys.stderr)
         return 1
     except MemoryError as error:
         print(f"caffe-lite {args.verb}: error: out of memory ({error}); try a smaller batch_size", file=sys.stderr)

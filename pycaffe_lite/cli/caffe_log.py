@@ -24,12 +24,23 @@ class GlogFormatter(logging.Formatter):
         micros = int(record.created % 1 * 1e6)
         level = "W" if record.levelno == logging.WARNING else "E" if record.levelno > logging.WARNING else "I"
         place = getattr(record, "caffe", f"{record.module}.py:{record.lineno}")
-        return f"{level}{time.strftime('%m%d %H:%M:%S', moment)}.{micros:06d} {os.getpid():5d} {place}] {record.getMessage()}"
+        when = f"{time.strftime('%m%d %H:%M:%S', moment)}.{micros:06d}"
+        return f"{level}{when} {os.getpid():5d} {place}] {record.getMessage()}"
+
+
+class Handler(logging.StreamHandler):
+    """Writes the log; where nobody reads it any more, the program ends, instead of going on unheard."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise error
+        super().handleError(record)
 
 
 def write_log(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     """Send the package's log to `stream` (standard error) in Caffe's format."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = Handler(stream or sys.stderr)
     handler.setFormatter(GlogFormatter())
     handler.setLevel(level)
     log = logging.getLogger("pycaffe_lite")
@@ -86,7 +97,10 @@ class CaffeLog(Report):
             tell("sgd_solver.cpp:273", f"Snapshotting solver state to {form} file {path}")
 
     def done(self, early):
-        tell("solver.cpp:295" if early else "solver.cpp:315", "Optimization stopped early." if early else "Optimization Done.")
+        if early:
+            tell("solver.cpp:295", "Optimization stopped early.")
+        else:
+            tell("solver.cpp:315", "Optimization Done.")
 
 
 def output_text(output: Output) -> str:

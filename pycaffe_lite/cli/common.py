@@ -15,19 +15,17 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--gpu", metavar="N", help="compute on GPU number N (default: as solver_mode says)")
     where.add_argument("--cpu", action="store_true", help="compute on the CPU, whatever solver_mode says")
-    parser.add_argument("--threads", metavar="N", help="CPU threads (default: all processors); results do not depend on it")
+    parser.add_argument("--threads", metavar="N", help="CPU threads (default: all processors); results stay the same")
 
 
 def add_net_options(parser: argparse.ArgumentParser) -> None:
     """--level, --stage, --allow-unknown-fields and --no-python-layers."""
-    parser.add_argument("--level", type=int, default=0, metavar="N", help="the net's level, for include and exclude rules")
+    parser.add_argument("--level", type=int, default=0, metavar="N", help="the net's level, for include rules")
     parser.add_argument("--stage", default="", metavar="A,B", help="the net's stages, for include and exclude rules")
     parser.add_argument(
         "--allow-unknown-fields", action="store_true", help="skip fields that Caffe does not have, with a warning each"
     )
-    parser.add_argument(
-        "--no-python-layers", nargs=0, action=RefusePythonLayers, help="refuse nets with Python layers: run nobody's code"
-    )
+    parser.add_argument("--no-python-layers", nargs=0, action=RefusePythonLayers, help="refuse nets with Python layers")
 
 
 class RefusePythonLayers(argparse.Action):
@@ -56,22 +54,28 @@ def stages(args: argparse.Namespace) -> list[str]:
 def choose_device(args: argparse.Namespace, solver: Any = None) -> str:
     """Set the device that options and solver ask for; returns the line that says which."""
     from ..backend.cpu import pool
+    from ..net.locate import locating
 
     if args.threads is not None:
-        pool.set_threads(args.threads)
+        try:
+            pool.set_threads(args.threads)
+        except ConfigError as error:
+            raise ConfigError(f"--{error}") from error
     if args.gpu is not None:
         if "," in args.gpu or not args.gpu.isdigit():
             raise ConfigError(f"--gpu: must be the number of one GPU, got {args.gpu!r}")
         device.set_device(int(args.gpu))
         device.set_mode_gpu()
         return f"Using GPU {args.gpu}"
-    wanted = solver is not None and solver.HasField("solver_mode") and solver.solver_mode == caffe_pb2.SolverParameter.GPU
+    gpu = caffe_pb2.SolverParameter.GPU
+    wanted = solver is not None and solver.HasField("solver_mode") and solver.solver_mode == gpu
     if wanted and not args.cpu:
-        try:
-            device.set_device(solver.device_id)
-            device.set_mode_gpu()
-        except DeviceError as error:
-            raise DeviceError(f"solver_mode: GPU, but: {error}") from error
+        with locating(args.solver):
+            try:
+                device.set_device(solver.device_id)
+                device.set_mode_gpu()
+            except DeviceError as error:
+                raise DeviceError(f"solver_mode: {error}") from error
         return f"Using GPU {solver.device_id}"
     device.set_mode_cpu()
     return "Use CPU."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -17,14 +18,14 @@ class Live(Report):
         from rich.console import Console
         from rich.live import Live as RichLive
 
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, markup=False)
         self.live: Any = RichLive(console=self.console, auto_refresh=False, transient=True)
         self.max_iter, self.last_test = max_iter, ""
         self.start = self.shown = time.perf_counter()
         self.first, self.last, self.speed, self.smooth = None, 0, 0.0, None  # type: ignore[var-annotated]
 
     def solving(self, net_name, policy):
-        self.console.print(f"Training [bold]{net_name}[/] to iteration {self.max_iter} (lr policy {policy})")
+        self.console.print(f"Training {net_name} to iteration {self.max_iter} (lr policy {policy})")
         self.live.start()
 
     def restoring(self, path):
@@ -34,7 +35,8 @@ class Live(Report):
         now = time.perf_counter()
         self.smooth = loss if self.smooth is None else 0.98 * self.smooth + 0.02 * loss
         if self.first is None:
-            self.first, self.start = iteration, now
+            self.first, self.last, self.start, self.shown = iteration, iteration, now, now
+            self.show(iteration, rate)
         if now - self.shown < REFRESH and iteration + 1 < self.max_iter:
             return
         passed = iteration - self.last
@@ -44,7 +46,7 @@ class Live(Report):
         self.show(iteration, rate)
 
     def show(self, iteration: int, rate: float) -> None:
-        left = (self.max_iter - iteration) / self.speed if self.speed > 0 else 0
+        left = (self.max_iter - iteration) / self.speed if self.speed > 0 else math.inf
         parts = [
             f"iteration {iteration}/{self.max_iter}",
             f"loss {self.smooth:.4g}",
@@ -91,7 +93,9 @@ class Live(Report):
 
 
 def clock(seconds: float) -> str:
-    """`1:02:03` or `2:03`."""
+    """`1:02:03` or `2:03`, or dashes while nobody knows."""
+    if math.isinf(seconds):
+        return "-:--"
     whole = int(seconds + 0.5)
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

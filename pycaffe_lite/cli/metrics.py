@@ -26,8 +26,11 @@ class Metrics(Report):
     def write(self, kind: str, **values: Any) -> None:
         finite = {k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in values.items()}
         line = {"kind": kind, "iteration": self._iteration, "time": round(time.time(), 3), **finite}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise CaffeError(f"{self._file.name}: cannot be written: {error.strerror or error}") from error
 
     def iteration(self, iteration, loss, rate):
         self._iteration, self._rate = iteration, rate

@@ -24,7 +24,7 @@ class Signals:
         if self.stopping and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.stopping = self.stopping or effect == STOP
-        if effect != NONE:
+        if effect != NONE and self.wanted != STOP:  # a snapshot asked for later does not undo a stop
             self.wanted = effect
 
     def action(self) -> str:
@@ -36,6 +36,8 @@ class Signals:
         self._before = {number: signal.signal(number, self._handle) for number in self.effects}
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

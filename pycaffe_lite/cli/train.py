@@ -28,10 +28,9 @@ def add_parser(verbs: Any) -> None:
     start.add_argument("--snapshot", metavar="FILE", help="go on from this .solverstate, or from the newest one: auto")
     add_mismatch_option(parser)
     parser.add_argument("--iterations", type=int, metavar="N", help="train to iteration N instead of max_iter")
-    parser.add_argument(
-        "--sigint-effect", choices=("stop", "snapshot", "none"), default="stop", help="what Ctrl-C does (default: stop)"
-    )
-    parser.add_argument("--sighup-effect", choices=("stop", "snapshot", "none"), default="snapshot", help="what a hang-up does (default: snapshot)")  # fmt: skip
+    for flag, event, default in (("--sigint-effect", "Ctrl-C", "stop"), ("--sighup-effect", "a hang-up", "snapshot")):
+        choices, explained = ("stop", "snapshot", "none"), f"what {event} does (default: {default})"
+        parser.add_argument(flag, choices=choices, default=default, help=explained)
     parser.add_argument("--log-dir", metavar="DIR", help="also write metrics to DIR/metrics.jsonl")
     add_device_options(parser)
     add_net_options(parser)

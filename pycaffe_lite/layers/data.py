@@ -8,6 +8,7 @@ from .. import random
 from ..data.batches import DatabaseBatches
 from ..errors import CaffeError
 from ..layer import Layer, Shapes, between, exactly
+from ..logs import tell
 from ..paths import find_path
 from ..proto import DataParameter, TransformationParameter
 
@@ -23,6 +24,7 @@ class Data(Layer, type="Data", param="data_param"):
     def setup(self):
         self._batches: DatabaseBatches | None = None
         self._seed = random.new_key()
+        self._passes = 0
 
     def batches(self) -> DatabaseBatches:
         """The stream of batches, opened when first needed."""
@@ -45,13 +47,18 @@ class Data(Layer, type="Data", param="data_param"):
 
     def restore(self, state):
         self.batches().restore(state)
+        self._passes = int(self.batches().epoch)
 
     def shapes(self, bottom):
         stream = self.batches()
         return Shapes(top=[stream.batch_shape, stream.label_shape][: len(self.message.top)])
 
     def forward(self, bottom, top):
-        batch = self.batches().next()
+        stream = self.batches()
+        batch = stream.next()
+        if int(stream.epoch) > self._passes:
+            tell("data_layer.cpp:73", "Restarting data prefetching from start.")
+        self._passes = int(stream.epoch)
         for blob, values in zip(top, (batch.data, batch.labels)):
             blob.reshape(values.shape)  # without crop_size, images of another size make another shape
             blob.data[...] = values

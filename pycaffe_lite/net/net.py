@@ -17,7 +17,7 @@ from ..errors import ConfigError, suggest
 from ..layer import Layer
 from ..proto import caffe_pb2, upgrade
 from . import plan as planning
-from .describe import log_net
+from .describe import log_net, log_param
 from .locate import MESSAGE, locating
 from .run import Callback, Runner
 from .select import select
@@ -79,7 +79,9 @@ class Net:
     ) -> None:
         self.source, self.device = source, devices.current()
         with locating(source, param.state):
-            self.param = insert_splits(select(param))
+            selected = select(param)
+            log_param(selected)
+            self.param = insert_splits(selected)
             folder = os.path.dirname(os.path.abspath(source)) if os.path.exists(source) else ""
             self.graph: Graph = wire(self.param, Options(dtype, alias_in_place, folder))
             self.memory_bytes = planning.allocate(self.graph, self.device, share_memory, frozenset(keep))

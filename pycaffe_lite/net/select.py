@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
+from functools import partial
 
+from .. import logs
 from ..errors import ConfigError
 from ..proto import LayerParameter, NetParameter, NetState, NetStateRule
 from ..proto.schema import copy_without
 
-log = logging.getLogger("pycaffe_lite")
+as_caffe = partial(logs.tell, "net.cpp:294")
 
 
-def select(net: NetParameter, tell: Callable[[str], None] = log.info) -> NetParameter:
+def select(net: NetParameter, tell: Callable[[str], None] = as_caffe) -> NetParameter:
     """The net with only the layers that its `state` includes; `tell` gets a line for every rule not met."""
     selected = copy_without(net, "layer")
     selected.layer.extend(layer for layer in net.layer if included(layer, net.state, tell))
