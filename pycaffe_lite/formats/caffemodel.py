@@ -34,7 +34,7 @@ def read(source: str) -> Iterator[StoredLayer]:
                 has_layers = True
                 yield _layer(content, field, _NET[field.number], source)
     except wire.WireError as error:
-        raise WeightsError(f"weights {source}: not a caffemodel, or {error}") from error
+        raise WeightsError(f"weights {source}: not a caffemodel, or a damaged one: {error}") from error
     if not has_layers:
         raise WeightsError(f"weights {source}: not a caffemodel: it holds no layers{_guess(seen)}")
 

@@ -54,7 +54,7 @@ def from_binary(source: str) -> State:
                     where = f"{source}: history {len(history)}"
                     history.append(blobproto.stored(content, part.start, part.end, where))
     except wire.WireError as error:
-        raise WeightsError(f"{source}: not a solverstate, or {error}") from error
+        raise WeightsError(f"{source}: not a solverstate, or a damaged one: {error}") from error
     if state.iter < 0:
         raise WeightsError(f"{source}: not a solverstate: it names no iteration{_hint(source)}")
     state.history = history

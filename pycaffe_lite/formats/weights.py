@@ -79,39 +79,48 @@ def load(net: Any, path: str | os.PathLike[str], ignore_mismatch: bool = False) 
 
     Nothing is copied unless all of them fit. With `ignore_mismatch` a layer that does not fit stays as it was.
     """
-    report, copies = LoadReport(os.fspath(path)), []
+    report = LoadReport(os.fspath(path))
     with opened(path) as layers:
-        targets = {layer.name: layer for layer in reversed(net.layers)}  # of two layers of one name, the first
-        owned = {id(entry.blob) for entry in net.graph.learnable}
-        for source in list(layers):  # a file that is cut off says so before anything else is said
-            layer = targets.get(source.name)
-            shapes = [stored.shape for stored in source.params.values()]
-            if layer is None:
-                tell("net.cpp:740", f"Ignoring source layer {source.name}")
-                if shapes:
-                    report.skipped[source.name] = shapes
-            elif not (problem := source.mismatch(layer, owned)):
-                copies.append((source, layer))
-                if layer.blobs:
-                    report.loaded[layer.name] = [blob.shape for blob in layer.blobs]
-            elif ignore_mismatch:
-                report.mismatched[layer.name] = shapes
-            else:
-                raise WeightsError(
-                    f"weights {report.source}: {problem}; to learn this layer from scratch, give it another "
-                    "name, or pass --ignore-mismatch (in Python: copy_from(..., ignore_mismatch=True))"
-                )
-        for source, layer in copies:
+        # As a list, so that a file that is cut off says so before anything else is said.
+        pairs = match(net, list(layers), report, ignore_mismatch)
+        for source, layer in pairs:
             source.copy_to(layer)
-        memories = {id(blob.data_memory): blob.count for _, layer in copies for blob in layer.blobs}
-        report.count = sum(memories.values())
-    report.missing = {
-        layer.name: [blob.shape for blob in layer.blobs]
-        for layer in net.layers
-        if any(id(blob) in owned for blob in layer.blobs) and layer.name not in report.loaded | report.mismatched
-    }
+    memories = {id(blob.data_memory): blob.count for _, layer in pairs for blob in layer.blobs}
+    report.count = sum(memories.values())  # what layers share, once
     tell_all(report, net)
     return report
+
+
+def match(
+    net: Any, sources: list[StoredLayer], report: LoadReport, ignore_mismatch: bool
+) -> list[tuple[StoredLayer, Any]]:
+    """Which parameters in the file are for which layer of the net; the report takes note."""
+    layers = {layer.name: layer for layer in reversed(net.layers)}  # of two layers of one name, the first
+    owned = {id(entry.blob) for entry in net.graph.learnable}
+    pairs = []
+    for source in sources:
+        layer = layers.get(source.name)
+        shapes = [stored.shape for stored in source.params.values()]
+        if layer is None:
+            tell("net.cpp:740", f"Ignoring source layer {source.name}")
+            if shapes:
+                report.skipped[source.name] = shapes
+        elif not (problem := source.mismatch(layer, owned)):
+            pairs.append((source, layer))
+            if layer.blobs:
+                report.loaded[layer.name] = [blob.shape for blob in layer.blobs]
+        elif ignore_mismatch:
+            report.mismatched[layer.name] = shapes
+        else:
+            raise WeightsError(
+                f"weights {report.source}: {problem}; to learn this layer from scratch, give it another "
+                "name, or pass --ignore-mismatch (in Python: copy_from(..., ignore_mismatch=True))"
+            )
+    for layer in net.layers:
+        known = layer.name in report.loaded or layer.name in report.mismatched
+        if not known and any(id(blob) in owned for blob in layer.blobs):
+            report.missing[layer.name] = [blob.shape for blob in layer.blobs]
+    return pairs
 
 
 def tell_all(report: LoadReport, net: Any) -> None:

@@ -40,7 +40,7 @@ def fields(data: memoryview, start: int, end: int) -> Iterator[Field]:
         tag, at = varint(data, at, end)
         number, kind, value, begin = tag >> 3, tag & 7, 0, at
         if number == 0 or kind not in (VARINT, SIZED, *_WIDTHS):
-            raise WireError(f"damaged: byte {first:,} begins no field")
+            raise WireError(f"byte {first:,} begins no field")
         if kind == VARINT:
             value, at = varint(data, at, end)
         elif kind == SIZED:
@@ -51,7 +51,7 @@ def fields(data: memoryview, start: int, end: int) -> Iterator[Field]:
         if at > end:
             yield Field(first, number, kind, value, min(begin, end), end)
             raise WireError(
-                f"truncated or damaged: the field at byte {first:,} announces {at - begin:,} bytes, "
+                f"truncated: the field at byte {first:,} announces {at - begin:,} bytes, "
                 f"of which {max(0, end - begin):,} are there"
             )
         yield Field(first, number, kind, value, begin, at)
@@ -66,7 +66,7 @@ def varint(data: memoryview, at: int, end: int) -> tuple[int, int]:
         shift += 7
         if byte < 0x80:
             return value & 0xFFFF_FFFF_FFFF_FFFF, place + 1
-    raise WireError(f"{'truncated' if end - at < 10 else 'damaged'} in the number at byte {at:,}")
+    raise WireError(f"truncated in the number at byte {at:,}" if end - at < 10 else f"byte {at:,} begins no number")
 
 
 def signed(value: int) -> int:

@@ -109,7 +109,7 @@ def test_a_file_cut_off_anywhere(net, tmp_path):
         with pytest.raises(WeightsError, match=r"a\.caffemodel: .*(truncated|holds no layers|text)"):
             other.copy_from(path)
     path.write_bytes(whole[:-500])
-    refused(net, path, "layer 'score', parameter 0: truncated or damaged: the field at byte")
+    refused(net, path, "layer 'score', parameter 0: truncated: the field at byte")
 
 
 @pytest.mark.parametrize("suffix", [".caffemodel", ".npz", ".safetensors", ".solverstate"])
