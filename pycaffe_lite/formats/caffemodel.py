@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import WeightsError
+from ..logs import log
 from ..proto import LayerParameter, NetParameter, V0LayerParameter, V1LayerParameter
 from . import blobproto, files, wire
-from .stored import StoredLayer
+from .stored import StoredLayer, numbers
 
 
-def _numbers(message: Any, *names: str) -> dict[int, str]:
+def _fields(message: Any, *names: str) -> dict[int, str]:
     return {message.DESCRIPTOR.fields_by_name[name].number: name for name in names}
 
 
-_NET = _numbers(NetParameter, "layer", "layers")
+PROTOBUF_LIMIT = 2**31 - 1  # bytes
+_NET = _fields(NetParameter, "layer", "layers")
 _IN_LAYER = {
-    "layer": _numbers(LayerParameter, "name", "blobs"),
-    "layers": _numbers(V1LayerParameter, "name", "blobs", "layer"),
-    "v0": _numbers(V0LayerParameter, "name", "blobs"),
+    "layer": _fields(LayerParameter, "name", "blobs"),
+    "layers": _fields(V1LayerParameter, "name", "blobs", "layer"),
+    "v0": _fields(V0LayerParameter, "name", "blobs"),
 }
 
 
@@ -79,6 +82,8 @@ def copy_layer(layer: Any, protos: Sequence[Any], source: str) -> None:
 def write(net: Any, path: str, write_diff: bool, dtype: Any) -> None:
     """Write net and parameters as Caffe does, each layer with its message."""
     files.write(path, _pieces(net, write_diff, dtype))
+    if os.path.getsize(path) > PROTOBUF_LIMIT:
+        log.warning("a caffemodel of more than 2 GB is read by nothing but caffe-lite: for others, save it as .h5")
 
 
 def _pieces(net: Any, write_diff: bool, dtype: Any) -> Iterator[bytes | memoryview]:
@@ -97,8 +102,8 @@ def _layer_pieces(node: Any, write_diff: bool, dtype: Any) -> Iterator[bytes | m
     place = next((f.at for f in wire.fields(content, 0, len(content)) if f.number > number), len(content))
     yield content[:place]
     for blob in node.layer.blobs:
-        diff = blob.diff.astype(dtype, copy=False) if write_diff else None
-        parts = list(blobproto.pieces(blob.data.astype(dtype, copy=False), diff))
+        diff = numbers(blob, dtype, "diff") if write_diff else None
+        parts = list(blobproto.pieces(numbers(blob, dtype), diff))
         yield wire.header(number, sum(map(len, parts)))
         yield from parts
     yield content[place:]

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import WeightsError
 from . import files
-from .stored import Stored, StoredLayer
+from .stored import Stored, StoredLayer, numbers
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -87,9 +87,9 @@ def write_net(net: Any, path: str, write_diff: bool, dtype: Any) -> None:
             made = [group.require_group(layer.name) for group in groups]
             for index, blob in enumerate(layer.blobs):
                 if id(blob) in owned:
-                    made[0].create_dataset(str(index), data=blob.data.astype(dtype, copy=False))
+                    made[0].create_dataset(str(index), data=numbers(blob, dtype))
                 if write_diff:
-                    made[1].create_dataset(str(index), data=blob.diff.astype(dtype, copy=False))
+                    made[1].create_dataset(str(index), data=numbers(blob, dtype, "diff"))
 
 
 def _check_name(layer: Any) -> None:

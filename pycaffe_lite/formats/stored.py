@@ -11,6 +11,12 @@ import numpy as np
 Shape = tuple[int, ...]
 
 
+def numbers(blob: Any, dtype: Any, what: str = "data") -> np.ndarray:
+    """The values or gradients of a blob as `dtype`, to be read: `blob.data` is to be written into as well."""
+    memory = blob.data_memory if what == "data" else blob.diff_memory
+    return memory.to_host()[: blob.count].reshape(blob.shape).astype(dtype, copy=False)
+
+
 @dataclass(frozen=True)
 class Stored:
     """A parameter in a file: its shape, which costs nothing to know, and how to read its values.

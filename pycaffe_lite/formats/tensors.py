@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import WeightsError
-from .stored import Stored, StoredLayer
+from .stored import Stored, StoredLayer, numbers
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -88,9 +88,7 @@ def _layers(arrays: Iterable[tuple[str, Stored]], source: str) -> list[StoredLay
 def arrays(net: Any, dtype: Any) -> dict[str, np.ndarray]:
     """All parameters of a net by the names they have in these files."""
     return {
-        f"{layer.name}/{index}": np.ascontiguousarray(blob.data, dtype)
-        for layer in net.layers
-        for index, blob in enumerate(layer.blobs)
+        f"{layer.name}/{index}": numbers(blob, dtype) for layer in net.layers for index, blob in enumerate(layer.blobs)
     }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import WeightsError
 from ..logs import log, tell
 from . import caffemodel, files, hdf5, tensors
-from .stored import Shape, StoredLayer
+from .stored import Shape, StoredLayer, numbers
 
 Shapes = dict[str, list[Shape]]
 
@@ -167,7 +167,7 @@ def check_range(net: Any) -> None:
     limit = float(np.finfo(np.float16).max)
     for layer in net.layers:
         for index, blob in enumerate(layer.blobs):
-            largest = float(np.abs(blob.data).max(initial=0))
+            largest = float(np.abs(numbers(blob, net.graph.dtype)).max(initial=0))
             if largest > limit:
                 raise WeightsError(
                     f"layer {layer.name!r}, parameter {index}: {largest:g} is beyond float16's {limit:g}"

@@ -13,7 +13,7 @@ import pytest
 from small_net import NET, assert_equal, make_net, values
 
 from pycaffe_lite.errors import CaffeError, WeightsError
-from pycaffe_lite.formats import blobproto, wire
+from pycaffe_lite.formats import blobproto, caffemodel, wire
 from pycaffe_lite.net.net import Net
 from pycaffe_lite.proto import NetParameter, V0LayerParameter, upgrade
 
@@ -322,3 +322,11 @@ def test_advice_where_a_package_is_missing(net, tmp_path, monkeypatch, package, 
     for act in (net.save, net.copy_from):
         with pytest.raises(WeightsError, match=rf"pip install 'caffe-lite\[{extra}\]'"):
             act(tmp_path / f"a{suffix}")
+
+
+def test_a_warning_where_protobuf_gives_up(net, tmp_path, monkeypatch, caplog):
+    net.save(tmp_path / "a.caffemodel")
+    assert not caplog.records
+    monkeypatch.setattr(caffemodel, "PROTOBUF_LIMIT", 10_000)
+    net.save(tmp_path / "a.caffemodel")
+    assert "more than 2 GB is read by nothing but caffe-lite" in caplog.text
