@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,13 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"no reference material at {path} (set CAFFE_LITE_SHARED to its folder)")
     return path
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """What a command run inside a test does to the package's logger ends with the test."""
+    log = logging.getLogger("pycaffe_lite")
+    handlers, level, propagate = list(log.handlers), log.level, log.propagate
+    yield
+    log.handlers[:], log.propagate = handlers, propagate
+    log.setLevel(level)
