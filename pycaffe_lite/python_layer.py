@@ -51,3 +51,15 @@ class Layer:
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Write bottom[i].diff where propagate_down[i], and add to the diffs of the parameters."""
         raise NotImplementedError
+
+    # Beyond pycaffe
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a snapshot must keep for the layer to go on where it was (its place in the data, say).
+
+        Numbers, strings and arrays, in lists and dicts.
+        """
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""

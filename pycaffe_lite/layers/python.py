@@ -85,10 +85,10 @@ class Python(Layer, type="Python", param="python_param"):
         self.call("reshape", self.bottom, self.top)
         self.wanted = [Param(blob.shape, blob.data.copy()) for blob in self.instance.blobs]
 
-    def call(self, method: str, *args: Any) -> None:
+    def call(self, method: str, *args: Any) -> Any:
         """Call a method of the object; what it raises is shown with its own traceback and this layer's name."""
         try:
-            getattr(self.instance, method)(*args)
+            return getattr(self.instance, method)(*args)
         except Exception as error:
             raise self.raised(f"{self.param.module}.{self.param.layer}.{method}", error) from error
 
@@ -120,6 +120,12 @@ class Python(Layer, type="Python", param="python_param"):
             mine.share_data(real)
             mine.share_diff(real)
         self.instance.blobs[:] = self.blobs
+
+    def state_dict(self):
+        return self.call("state_dict")
+
+    def restore(self, state):
+        self.call("restore", state)
 
     def see(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> list[int]:
         """Show the object these blobs; returns the shared ones that the net could not give one memory."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..errors import WeightsError
+from ..errors import CaffeError, WeightsError
 from ..logs import log
 
 VERSION = 1
@@ -132,6 +132,11 @@ def damaged(path: str, error: Exception) -> WeightsError:
 def _encode(value: Any) -> Any:
     """Arrays, which JSON has no word for. Every number of theirs is written so that it is read as itself."""
     array = np.asarray(value)
+    if array.dtype.kind not in "biufU":
+        raise CaffeError(
+            f"cannot be kept in a snapshot: {value!r}; a layer's state_dict holds numbers, strings and arrays, "
+            "in lists and dicts"
+        )
     return {"dtype": array.dtype.str, "values": array.tolist()} if array.shape else array.item()
 
 
