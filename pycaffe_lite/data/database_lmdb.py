@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import weakref
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,32 +20,40 @@ _FIRST_MAP_SIZE = 64 << 20
 
 
 class _SharedEnvironment:
-    """One open LMDB file, closed when its last database lets go of it."""
+    """An open LMDB environment, and how many databases use it.
+
+    LMDB refuses to open a file twice in one process, yet a train and a test net often read the same one.
+    """
 
     def __init__(self, source: str) -> None:
         self.env = _open_environment(source)
-
-    def __del__(self) -> None:
-        if env := getattr(self, "env", None):
-            env.close()
+        self.users = 0
 
 
-# LMDB refuses to open a file twice in one process, yet a train and a test net often read the same one.
-_environments: weakref.WeakValueDictionary[tuple[int, int], _SharedEnvironment] = (
-    weakref.WeakValueDictionary()
-)
-_environments_lock = threading.Lock()
+_environments: dict[tuple[int, int], _SharedEnvironment] = {}
+# Reentrant: while it is held, the garbage collector may find a database that is to be closed.
+_environments_lock = threading.RLock()
 
 
-def _share_environment(source: str) -> _SharedEnvironment:
-    """The environment of ``source``, shared by every path that leads to the same file."""
+def _share_environment(source: str) -> tuple[tuple[int, int], lmdb.Environment]:
+    """The environment of ``source``, shared by every path that leads to the same file, and its identity."""
     file = os.stat(Path(source, "data.mdb"))
     identity = (file.st_dev, file.st_ino)
     with _environments_lock:
-        shared = _environments.get(identity)
-        if shared is None:
-            shared = _environments[identity] = _SharedEnvironment(source)
-        return shared
+        if identity not in _environments:
+            _environments[identity] = _SharedEnvironment(source)
+        _environments[identity].users += 1
+        return identity, _environments[identity].env
+
+
+def _leave_environment(identity: tuple[int, int]) -> None:
+    """One user less; the last one closes it."""
+    with _environments_lock:
+        shared = _environments[identity]
+        shared.users -= 1
+        if shared.users == 0:
+            del _environments[identity]
+            shared.env.close()
 
 
 def _open_environment(source: str) -> lmdb.Environment:
@@ -79,8 +86,8 @@ class LmdbDatabase(Database):
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self._shared: _SharedEnvironment | None = _share_environment(source)
-        env = self._shared.env
+        self._identity: tuple[int, int] | None = None
+        self._identity, env = _share_environment(source)
         self._entries: int = env.stat()["entries"]
         self._transaction = env.begin()
         self._cursor = self._transaction.cursor()
@@ -118,10 +125,14 @@ class LmdbDatabase(Database):
         return bool(found)
 
     def close(self) -> None:
-        if self._shared is not None:
+        identity, self._identity = self._identity, None
+        if identity is not None:
             self._cursor.close()
             self._transaction.abort()
-            self._shared = None
+            _leave_environment(identity)
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class DatabaseWriter:

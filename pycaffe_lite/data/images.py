@@ -26,13 +26,23 @@ def decode_image(encoded: bytes, color: bool | None = None) -> Planes:
             if color is False:
                 # As OpenCV does: a JPEG holds its own brightness plane, better than one made from RGB.
                 image.draft("L", image.size)
-            pixels = np.asarray(image.convert(_mode(image, color)))
+            mode = _mode(image, color)
+            if image.format == "PNG" and mode == "L" and image.mode not in ("1", "L", "LA"):
+                pixels = _grey_of_png(image)
+            else:
+                pixels = np.asarray(image.convert(mode))
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all three for broken files
         raise DataError(f"not an image that can be decoded ({error})") from error
     if pixels.ndim == 2:
         return pixels[None]
     bgr = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
     return np.ascontiguousarray(bgr.transpose(2, 0, 1))
+
+
+def _grey_of_png(image: Image.Image) -> np.ndarray:
+    """A coloured PNG in grey as libpng, which OpenCV leaves it to, computes it: rounded down."""
+    red, green, blue = np.asarray(image.convert("RGB")).astype(np.int32).transpose(2, 0, 1)
+    return (9797 * red + 19234 * green + 3737 * blue >> 15).astype(np.uint8)
 
 
 def _mode(image: Image.Image, color: bool | None) -> str:

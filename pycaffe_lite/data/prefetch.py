@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import weakref
 from collections.abc import Callable
@@ -43,15 +44,17 @@ class Prefetcher(Generic[T]):
         self._ready: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self._depth):
             self._spare.put(None)
-        thread = threading.Thread(
+        self._thread = threading.Thread(
             target=_work,
             args=(self._produce, self.position, self._spare, self._ready),
             name="caffe-lite prefetch",
             daemon=True,
         )
-        thread.start()
-        # Also runs when the prefetcher is collected, and before the interpreter exits.
-        self._finish = weakref.finalize(self, _stop, thread, self._spare)
+        self._thread.start()
+        _running[self._thread] = self._spare
+        # When the prefetcher is collected, the thread is told to stop but not waited for: the collector may
+        # run anywhere, even in that thread, or where a lock is held that the thread needs to get to its end.
+        self._finish = weakref.finalize(self, _tell_to_stop, self._spare)
 
     def next(self) -> T:
         """The next batch, valid until the next call; errors of the thread are raised here."""
@@ -78,6 +81,8 @@ class Prefetcher(Generic[T]):
         """Stop the thread and wait for it: as long as one batch takes, at most."""
         if hasattr(self, "_finish"):
             self._finish()
+            if self._thread is not threading.current_thread():
+                self._thread.join()
 
 
 def _work(produce: Produce[T], number: int, spare: SimpleQueue[Any], ready: SimpleQueue[Any]) -> None:
@@ -92,13 +97,23 @@ def _work(produce: Produce[T], number: int, spare: SimpleQueue[Any], ready: Simp
         number += 1
 
 
-def _stop(thread: threading.Thread, spare: SimpleQueue[Any]) -> None:
-    """End the thread after the batch it is at."""
+_running: weakref.WeakKeyDictionary[threading.Thread, SimpleQueue[Any]] = weakref.WeakKeyDictionary()
+
+
+def _tell_to_stop(spare: SimpleQueue[Any]) -> None:
+    """Let a thread end after the batch it is at."""
     try:
         while True:
             spare.get_nowait()
     except Empty:
         spare.put(_STOP)
-    # The garbage collector may run this in the very thread that is to end.
-    if thread is not threading.current_thread():
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Before the interpreter goes: no thread may be inside a library by then."""
+    running = list(_running.items())
+    for _, spare in running:
+        _tell_to_stop(spare)
+    for thread, _ in running:
         thread.join()

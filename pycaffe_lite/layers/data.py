@@ -2,63 +2,37 @@
 
 from __future__ import annotations
 
-import weakref
-
-from .. import random
 from ..data.batches import DatabaseBatches
-from ..errors import CaffeError
-from ..layer import Layer, Shapes, between, exactly
+from ..layer import Shapes, between
 from ..logs import tell
-from ..paths import find_path
-from ..proto import DataParameter, TransformationParameter
+from ._data import StreamLayer, copy_of
 
 
-class Data(Layer, type="Data", param="data_param"):
+class Data(StreamLayer, type="Data", param="data_param"):
     """Tops: images (batch, C, H, W) after transform_param, and labels (batch). Wraps round at the end."""
 
-    bottoms, tops = exactly(0), between(1, 2)
-    differentiable = False
-    backward_reads = ()
-    on_host = True
+    tops = between(1, 2)
 
     def setup(self):
-        self._batches: DatabaseBatches | None = None
-        self._seed = random.new_key()
-        self._passes = 0
+        self.passes = 0
 
-    def batches(self) -> DatabaseBatches:
-        """The stream of batches, opened when first needed."""
-        if self._batches is None:
-            param, transform = DataParameter(), TransformationParameter()
-            param.CopyFrom(self.param)
-            transform.CopyFrom(self.message.transform_param)
-            param.source = find_path(param.source, self.folder)
-            if transform.mean_file:
-                transform.mean_file = find_path(transform.mean_file, self.folder)
-            try:
-                self._batches = DatabaseBatches(param, transform, self.phase, self._seed)
-            except CaffeError as error:
-                raise type(error)(f"layer {self.name!r} (Data): {error}") from error
-            weakref.finalize(self, self._batches.close)
-        return self._batches
-
-    def state_dict(self):
-        return dict(self.batches().state())
+    def open_stream(self, depth, seed):
+        param = copy_of(self.param)
+        param.source = self.find_file(param.source)
+        return DatabaseBatches(param, self.transform_param(), self.phase, seed)
 
     def restore(self, state):
-        self.batches().restore(state)
-        self._passes = int(self.batches().epoch)
+        super().restore(state)
+        self.passes = int(self.stream().epoch)
 
     def shapes(self, bottom):
-        stream = self.batches()
+        stream = self.stream()
         return Shapes(top=[stream.batch_shape, stream.label_shape][: len(self.message.top)])
 
     def forward(self, bottom, top):
-        stream = self.batches()
+        stream = self.stream()
         batch = stream.next()
-        if int(stream.epoch) > self._passes:
+        if int(stream.epoch) > self.passes:
             tell("data_layer.cpp:73", "Restarting data prefetching from start.")
-        self._passes = int(stream.epoch)
-        for blob, values in zip(top, (batch.data, batch.labels)):
-            blob.reshape(values.shape)  # without crop_size, images of another size make another shape
-            blob.data[...] = values
+            self.passes = int(stream.epoch)
+        self.hand_on([batch.data, batch.labels], top)

@@ -38,9 +38,7 @@ class DummyData(DataLayer, type="DummyData", param="dummy_data_param"):
         given, tops = len(getattr(self.param, name)), len(self.message.top)
         if given not in (*allowed, tops):
             times = " or ".join(map(str, (*allowed, tops)))
-            raise self.error(
-                f"dummy_data_param.{name}: must be given {times} times (tops: {tops}), got {given}"
-            )
+            raise self.error(f"dummy_data_param.{name}: must be given {times} times (tops: {tops}), got {given}")
 
     def for_each_top(self, given):
         """A repeated field that may have been given once for all tops."""

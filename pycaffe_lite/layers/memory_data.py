@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from .. import random
 from ..data.transform import DataTransformer
 from ..layer import Shapes
+from ..logs import log
 from ._data import DataLayer
 
 
@@ -36,7 +36,7 @@ class MemoryData(DataLayer, type="MemoryData", param="memory_data_param"):
     def reset(self, data: np.ndarray, labels: np.ndarray) -> None:
         """Take batches from these arrays from now on, as they are: no transform. They are not copied."""
         if self.message.HasField("transform_param"):
-            warnings.warn(f"{self}: arrays are taken as they are, without transform_param", stacklevel=3)
+            log.warning("layer %r (MemoryData): arrays are taken as they are, without transform_param", self.name)
         self.take(np.asarray(data), np.asarray(labels).reshape(-1))
 
     def take(self, data: np.ndarray, labels: np.ndarray) -> None:

@@ -110,7 +110,10 @@ def test_collected_with_its_thread() -> None:
     prefetcher.next()
     assert len(threads()) == 1
     del prefetcher
-    gc.collect()
+    gc.collect()  # tells the thread to stop, and does not wait for it
+    deadline = time.monotonic() + 5
+    while threads() and time.monotonic() < deadline:
+        time.sleep(0.001)
     assert threads() == []
 
 
