@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import CaffeError
+from .common import import_layers
 
 VERBS = (
     "train",
@@ -17,6 +18,7 @@ VERBS = (
     "time",
     "data",
     "layers",
+    "lint",
     "summary",
     "upgrade",
     "show",
@@ -57,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(caffe_spelling(sys.argv[1:] if arguments is None else arguments))
     logging.getLogger("pycaffe_lite").setLevel(logging.INFO)
     try:
+        import_layers(args)
         return args.run(args) or 0
     except CaffeError as error:
         print(f"caffe-lite {args.verb}: error: {error}", file=sys.stderr)

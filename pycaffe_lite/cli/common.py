@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import os
+import sys
+import traceback
 from typing import Any
 
 from .. import device
@@ -19,13 +23,16 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_net_options(parser: argparse.ArgumentParser) -> None:
-    """--level, --stage, --allow-unknown-fields and --no-python-layers."""
+    """--level, --stage, --allow-unknown-fields, --no-python-layers and --import."""
     parser.add_argument("--level", type=int, default=0, metavar="N", help="the net's level, for include rules")
     parser.add_argument("--stage", default="", metavar="A,B", help="the net's stages, for include and exclude rules")
     parser.add_argument(
         "--allow-unknown-fields", action="store_true", help="skip fields that Caffe does not have, with a warning each"
     )
     parser.add_argument("--no-python-layers", nargs=0, action=RefusePythonLayers, help="refuse nets with Python layers")
+    parser.add_argument(
+        "--import", dest="imports", metavar="FILE", action="append", help="a Python file with layer types of your own"
+    )
 
 
 class RefusePythonLayers(argparse.Action):
@@ -44,6 +51,21 @@ def add_mismatch_option(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave layers as they are for which the weights have another shape, instead of refusing the file",
     )
+
+
+def import_layers(args: argparse.Namespace) -> None:
+    """Run the files given with --import; the layer types in them are known from then on."""
+    for path in getattr(args, "imports", None) or ():
+        name = os.path.splitext(os.path.basename(path))[0]
+        spec = importlib.util.spec_from_file_location(name, path) if os.path.isfile(path) else None
+        if spec is None or spec.loader is None:
+            raise ConfigError(f"--import: must be a Python file (.py), got {path!r}")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise ConfigError(f"--import {path} failed:\n{traceback.format_exc().strip()}") from error
 
 
 def stages(args: argparse.Namespace) -> list[str]:

@@ -1,0 +1,50 @@
+"""What the documentation shows runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pycaffe_lite import cli
+from pycaffe_lite.net.net import Net
+from pycaffe_lite.proto import NetParameter, text
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+INPUT = 'force_backward: true layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 } } } '
+
+
+@pytest.fixture
+def own_layers(tmp_path: Path) -> tuple[Path, str]:
+    """shrink.py and the net that uses it, cut out of docs/own-layers.md."""
+    page = (DOCS / "own-layers.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (layer,) = re.findall(r"```prototxt\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / "shrink.py"
+    path.write_text(code)
+    return path, INPUT + layer
+
+
+def test_a_layer_of_ones_own_is_a_layer_like_any_other(own_layers, tmp_path, capfd):
+    path, net_text = own_layers
+    (tmp_path / "net.prototxt").write_text(net_text)
+    model = str(tmp_path / "net.prototxt")
+    assert cli.main(["time", "--import", str(path), "--model", model, "--iterations", "1"]) == 0
+    assert "shrink\tforward" in capfd.readouterr().err
+
+    net = Net.from_proto(text.parse(net_text, NetParameter()))
+    x = np.array([[2, 0.25, -0.75], [-0.5, 0.5, 1]], np.float32)
+    net.forward(data=x)
+    np.testing.assert_allclose(net.blobs["shrunk"].data, [[1.5, 0, -0.25], [0, 0, 0.5]])
+    net.blobs["shrunk"].diff[...] = 3
+    net.run_backward()
+    np.testing.assert_allclose(net.blobs["data"].diff, [[3, 0, 3], [0, 0, 3]])
+
+
+@pytest.mark.parametrize(("name", "message"), [("gone.py", "must be a Python file"), ("broken.py", "NameError")])
+def test_a_file_that_cannot_be_imported_is_one_message(tmp_path, capfd, name, message):
+    (tmp_path / "broken.py").write_text("undefined_name\n")
+    assert cli.main(["time", "--import", str(tmp_path / name), "--model", "net.prototxt"]) == 1
+    assert message in capfd.readouterr().err
