@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from watching import kinds, on_a_terminal, plain
 
 from pycaffe_lite.cli import main
 from pycaffe_lite.proto import upgrade
-
-PREFIX = re.compile(r"^[IW]\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ (\S+:\d+)\] (.*)$")
-NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]\d+)?")
-
-
-def kinds(log: str) -> set[tuple[str, str]]:
-    """The kinds of lines of a log: their place in Caffe's source, and their text without numbers."""
-    lines = (PREFIX.match(line) for line in log.splitlines())
-    return {(m[1], NUMBER.sub("#", m[2])) for m in lines if m}
 
 
 def test_the_log_has_every_kind_of_line_that_caffes_has_and_no_other(digits, shared, monkeypatch, capsys):
@@ -155,33 +146,12 @@ def test_threads_do_not_change_the_result(noise):
 # On a terminal -----------------------------------------------------------------------------------------------
 
 
-def on_a_terminal(start, *arguments: str) -> tuple[int, str]:
-    """Exit status, and all that the command wrote to a terminal of its own."""
-    ours, theirs = pty.openpty()
-    process = start(*arguments, stdout=theirs, stderr=theirs, stdin=theirs)
-    os.close(theirs)
-    written = b""
-    while True:
-        try:
-            piece = os.read(ours, 65536)
-        except OSError:  # Linux says so when the other side is closed
-            break
-        if not piece:
-            break
-        written += piece
-    os.close(ours)
-    return process.wait(timeout=60), written.decode()
-
-
-SHOWN = re.compile(r"iteration \d+/2000  loss \S+  lr 0\.01  \S+ it/s  ETA \S+  test twice \S+")
-
-
 def test_a_terminal_shows_one_live_line(noise, start):
     path = noise("max_iter: 2000 display: 1 test_iter: 1 test_interval: 1000")
     status, shown = on_a_terminal(start, "train", "--solver", path, "--stage", "more")
     assert status == 0
     assert "solver.cpp" not in shown and "Iteration 0" not in shown
-    lasting = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", shown)
+    lasting = plain(shown)
     assert "Training noise to iteration 2000 (lr policy fixed)" in lasting and "Done in 0:0" in lasting
     assert "iteration 1000: test loss = " in lasting and "Writing s_iter_2000.solverstate" in lasting
     assert shown.count("\x1b[2K") >= 2 or shown.count("\r") >= 2, "the line is drawn over itself"
