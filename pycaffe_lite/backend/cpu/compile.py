@@ -10,9 +10,12 @@ from typing import Any
 import numba
 from numba import types
 from numba.core import compiler, registry
-from numba.core.compiler import Flags
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder, Flags
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import AnalysisPass, register_pass
 from numba.core.cpu_options import FastMathOptions
+from numba.core.typed_passes import NativeLowering
 
 from ...kernel import DeviceFunction
 from . import atoms, codegen, tile_codegen, vector_codegen
@@ -21,22 +24,69 @@ from . import atoms, codegen, tile_codegen, vector_codegen
 _STUBS = (codegen, vector_codegen, tile_codegen)
 
 _POINTERS = {"int*": types.int32, "long*": types.int64, "byte*": types.uint8, "double*": types.float64}
-_FAST_MATH = {"contract", "nsz"}  # and, in kernels that say `any_order`, "reassoc"
+_FAST_MATH = frozenset({"contract", "nsz"})  # and, in kernels that say `any_order`, "reassoc"
 
 
-def _specialise(function: FunctionType, element: Any, fast_math: set[str], made: dict[int, Any]) -> Any:
-    """The function compiled for numba with `T` the element type, and all helpers it names likewise."""
-    if id(function) in made:
-        return made[id(function)]
-    space = dict(function.__globals__)
-    space["T"] = element
-    space.update(where=_where)
-    for name in function.__code__.co_names:
-        if isinstance(space.get(name), DeviceFunction):
-            space[name] = _specialise(space[name].function, element, fast_math, made)
-    copy = FunctionType(function.__code__, space, function.__name__, function.__defaults__, function.__closure__)
-    made[id(function)] = numba.njit(copy, nogil=True, error_model="numpy", fastmath=fast_math)
-    return made[id(function)]
+class _Library(JITCodeLibrary):
+    """LLVM code for kernels to take in. Numba would make machine code of every function, for Python to call."""
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+
+class _Helper(_Library):
+    """Is optimised where it is taken in."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+
+@register_pass(mutates_CFG=False, analysis_only=True)
+class _KeepAsCode(AnalysisPass):
+    """Makes a function callable from others though there is no machine code of it."""
+
+    _name = "keep_as_code"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        name = [].append  # stands for the builtin that numba would make: any will do that equals no other
+        state.targetctx.insert_user_function(name, state.cr.fndesc, [state.library])
+        state.cr = state.cr._replace(cfunc=name)
+        return True
+
+
+class _HelperCompiler(CompilerBase):
+    """Numba's compiler without its last step."""
+
+    def define_pipelines(self) -> list[Any]:
+        state = self.state
+        state.library = _Helper(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.flags.no_compile = state.flags.no_cpython_wrapper = state.flags.no_cfunc_wrapper = True
+        passes = DefaultPassBuilder.define_nopython_pipeline(state)
+        passes.add_pass_after(_KeepAsCode, NativeLowering)
+        passes.finalize()
+        return [passes]
+
+
+_specialised: dict[tuple[Any, ...], Any] = {}
+
+
+def _specialise(function: FunctionType, element: Any, fast_math: frozenset[str]) -> Any:
+    """The function for numba, with `T` the element type, and all helpers it names likewise; once in a process."""
+    key = function, element, fast_math
+    if key not in _specialised:
+        space = dict(function.__globals__)
+        space["T"] = element
+        space.update(where=_where)
+        for name in function.__code__.co_names:
+            if isinstance(space.get(name), DeviceFunction):
+                space[name] = _specialise(space[name].function, element, fast_math)
+        copy = FunctionType(function.__code__, space, function.__name__, function.__defaults__, function.__closure__)
+        options = {"nogil": True, "error_model": "numpy", "fastmath": set(fast_math)}
+        _specialised[key] = numba.njit(copy, pipeline_class=_HelperCompiler, **options)
+    return _specialised[key]
 
 
 @numba.njit(inline="always")
@@ -47,16 +97,17 @@ def _where(condition, a, b):  # type: ignore[no-untyped-def]
 def _object_code(function: FunctionType, arguments: tuple[Any, ...], key: str) -> tuple[str, bytes]:
     """Compile without Python wrappers: `int f(ret*, exc*, arguments...)`, no reference to the interpreter."""
     flags = Flags()
-    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.release_gil = True
+    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.release_gil = True
     flags.error_model, flags.nrt = "numpy", False
-    flags.fastmath = FastMathOptions(_FAST_MATH)
+    flags.fastmath = FastMathOptions(set(_FAST_MATH))
     target = registry.cpu_target
     with warnings.catch_warnings(), global_compiler_lock:
         warnings.simplefilter("ignore", numba.core.errors.NumbaWarning)
-        result = compiler.compile_extra(
-            target.typing_context, target.target_context, function, arguments, types.void, flags, {}
-        )
-    return _renamed(result.library, result.fndesc.llvm_func_name, f"caffe_lite_{key}")
+        library = _Library(target.target_context.codegen(), key)
+        contexts = target.typing_context, target.target_context
+        result = compiler.compile_extra(*contexts, function, arguments, types.void, flags, {}, library=library)
+        library.finalize()
+    return _renamed(library, result.fndesc.llvm_func_name, f"caffe_lite_{key}")
 
 
 def _renamed(library: Any, old: str, new: str) -> tuple[str, bytes]:
@@ -87,7 +138,7 @@ def kernel_entry(
     `same` names pointers that are an earlier argument's: told so, LLVM vectorises in-place kernels too.
     """
     element, earlier = getattr(types, dtype), dict(same)
-    body = _specialise(function, element, _FAST_MATH | ({"reassoc"} if any_order else set()), {})
+    body = _specialise(function, element, _FAST_MATH | ({"reassoc"} if any_order else set()))
     lines, names, at = ["def entry(start, stop, thread, args):"], [], 0
     for name, kind in kinds:
         names.append(f"a_{name}")
@@ -121,5 +172,5 @@ def _numba_kind(kind: str, element: Any) -> Any:
 def plain_function(function: FunctionType, signature: str, key: str) -> tuple[str, bytes]:
     """A function whose arguments are `long*` or `int`, as it is."""
     kinds = {"int": types.int64, "long*": types.CPointer(types.int64)}
-    whole = _specialise(function, types.float32, _FAST_MATH, {}).py_func
+    whole = _specialise(function, types.float32, _FAST_MATH).py_func
     return _object_code(whole, tuple(kinds[k.strip()] for k in signature.split(",")), key)
