@@ -14,7 +14,7 @@ import numpy as np
 
 from ..blob import Blob
 from ..errors import ConfigError, suggest
-from ..layer import Layer, Param, create
+from ..layer import Layer, Param, Shapes, create
 from ..proto import caffe_pb2
 
 
@@ -101,7 +101,7 @@ class _Wiring:
         node = Node(create(message, phase, self.options.dtype))
         node.layer.folder = self.options.folder
         self.connect_bottoms(node, message)
-        shapes = node.layer.shapes([b.shape for b in node.bottom])
+        shapes = self.shapes(node)
         self.make_tops(node, message, shapes.top)
         self.make_params(node, message, shapes.params)
         self.set_loss_weights(node, message)
@@ -123,6 +123,22 @@ class _Wiring:
             wanted = message.propagate_down[index] if message.propagate_down else self.needs[blob]
             node.propagate_down.append(wanted)
             self.available.discard(name)
+
+    def shapes(self, node: Node) -> Shapes:
+        """What the layer makes of its bottoms' shapes; a refusal says which bottoms, and who made them."""
+        try:
+            return node.layer.shapes([b.shape for b in node.bottom])
+        except ConfigError as error:
+            given = [self.described(b.shape, name) for b, name in zip(node.bottom, node.bottom_names)]
+            raise ConfigError(f"{error}; given {', '.join(given)}" if given else str(error)) from error
+
+    def described(self, shape: Any, name: str) -> str:
+        """A bottom in words, under the name it has in the file."""
+        maker = self.makers[name]
+        while maker.layer.type == "Split" and maker.bottom_names:  # inserted by us
+            name = maker.bottom_names[0]
+            maker = self.makers[name]
+        return f"{name!r} {tuple(shape)} by layer {maker.layer.name!r}"
 
     def make_tops(self, node: Node, message: Any, shapes: Any) -> None:
         names = list(message.top)
