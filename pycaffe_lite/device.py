@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 
 from .errors import DeviceError
+from .geometry import Geometry
 
 
 class Device(Protocol):
@@ -29,6 +32,16 @@ class Device(Protocol):
 
     def program(self, dtype: Any) -> Any:
         """An empty program: `launch` appends to it, `run(first, last)` runs a range of it."""
+        ...
+
+    def gemm(
+        self, a: Any, b: Any, out: Any, m: int, n: int, k: int, trans_a: bool, trans_b: bool, accumulate: bool
+    ) -> None:
+        """Launch a matrix product (`ops.gemm`)."""
+        ...
+
+    def convolution(self, geometry: Geometry) -> Any:
+        """What launches the convolutions of a geometry (`ops.Convolution`)."""
         ...
 
 
@@ -59,8 +72,33 @@ class Cpu:
 
         return Program(dtype)
 
+    def gemm(
+        self, a: Any, b: Any, out: Any, m: int, n: int, k: int, trans_a: bool, trans_b: bool, accumulate: bool
+    ) -> None:
+        from .backend.cpu.gemm import gemm
+
+        gemm(trans_a, trans_b, m, n, k, a, m if trans_a else k, b, k if trans_b else n, out, n, accumulate)
+
+    def convolution(self, geometry: Geometry) -> Any:
+        from .backend.cpu.convolution import Convolution
+
+        return geometry.copy_as(Convolution)
+
 
 CPU = Cpu()
+
+
+def fetch(array: Any) -> np.ndarray:
+    """The values of an array of any device, on the host: for what is read seldom (state, tables, faults)."""
+    return array if isinstance(array, np.ndarray) else array.get()
+
+
+def put(array: Any, values: Any) -> None:
+    """Write values of the host into an array of any device; one number goes to all of it."""
+    if isinstance(array, np.ndarray):
+        array[...] = values
+    else:
+        array.set(np.ascontiguousarray(np.broadcast_to(np.asarray(values, array.dtype), array.shape)))
 
 
 def gpu(number: int = 0) -> Device:
@@ -88,6 +126,16 @@ _default_number = 0
 def current() -> Device:
     """The device that nets made in this thread live on."""
     return _current.device
+
+
+@contextmanager
+def using(device: Device) -> Iterator[None]:
+    """Make nets on this device in this block (and thread)."""
+    before, _current.device = _current.device, device
+    try:
+        yield
+    finally:
+        _current.device = before
 
 
 def set_mode_cpu() -> None:

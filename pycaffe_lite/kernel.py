@@ -76,6 +76,8 @@ def parse_signature(text: str) -> list[Parameter]:
 class Launcher(Protocol):
     """Whatever can take a launch: a plan being recorded, or a device that runs it at once."""
 
+    device: Any
+
     def launch(self, kernel: Kernel, args: tuple[Any, ...]) -> None: ...
 
 

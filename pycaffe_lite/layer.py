@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .blob import Blob
-from .device import Device
+from .device import Device, fetch, put
 from .errors import CaffeError, ConfigError
 from .proto import caffe_pb2
 
@@ -180,7 +180,7 @@ class Layer:
             if isinstance(kept, np.random.Generator):
                 kept.bit_generator.state = state[name]
             elif hasattr(kept, "shape"):
-                kept[...] = state[name]  # in place: recorded launches hold its address
+                put(kept, state[name])  # in place: recorded launches hold its address
             else:
                 setattr(self, name, state[name])
 
@@ -210,7 +210,7 @@ def _plain(value: Any) -> Any:
     """A remembered value as numbers, strings, arrays and dicts of them."""
     if isinstance(value, np.random.Generator):
         return value.bit_generator.state
-    return value.copy() if hasattr(value, "shape") else value
+    return fetch(value).copy() if hasattr(value, "shape") else value
 
 
 def create(message: Any, phase: int, dtype: Any = np.float32) -> Layer:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .backend.cpu import gemm as cpu_gemm
-from .backend.cpu.convolution import Convolution
-from .kernel import device_function, expression, kernel
+from .geometry import Geometry
+from .kernel import current_launcher, device_function, expression, kernel
 
 
 def gemm(
@@ -22,12 +21,30 @@ def gemm(
     accumulate: bool = False,
 ) -> None:
     """out (m x n) = op(a) (m x k) times op(b) (k x n), row-major; added to what is there with `accumulate`."""
-    cpu_gemm.gemm(trans_a, trans_b, m, n, k, a, m if trans_a else k, b, k if trans_b else n, out, n, accumulate)
+    current_launcher().device.gemm(a, b, out, m, n, k, trans_a, trans_b, accumulate)
 
 
-def convolution(*geometry: Any) -> Convolution:
-    """The convolutions of one geometry: batch, channels, size, outputs, kernel, stride, pad, dilation, group."""
-    return Convolution(*geometry)
+class Convolution(Geometry):
+    """The convolutions of one geometry. Gradients of w and of the bias are added to, all else is overwritten."""
+
+    def forward(self, x: Any, w: Any, bias: Any, y: Any, relu: bool = False) -> None:
+        """y = w * x, plus the bias of each output channel if there is one, then ReLU."""
+        self._here().forward(x, w, bias, y, relu)
+
+    def backward_data(self, dy: Any, w: Any, dx: Any) -> None:
+        """dx = the gradient of x."""
+        self._here().backward_data(dy, w, dx)
+
+    def backward_weights(self, x: Any, dy: Any, dw: Any) -> None:
+        """dw += the gradient of w."""
+        self._here().backward_weights(x, dy, dw)
+
+    def backward_bias(self, dy: Any, db: Any) -> None:
+        """db += the gradient of the bias."""
+        self._here().backward_bias(dy, db)
+
+    def _here(self) -> Any:
+        return current_launcher().device.convolution(self)
 
 
 copy = expression("copy", "y", "x", "x")

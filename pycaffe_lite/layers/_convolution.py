@@ -81,7 +81,7 @@ class ConvolutionBase(Layer):
                 )
 
     def geometry(self, batch: int, channels: int, size: tuple[int, ...], outputs: int) -> ops.Convolution:
-        return ops.convolution(
+        return ops.Convolution(
             batch, channels, size, outputs, self.kernel, self.stride, self.pad, self.dilation, self.param.group
         )
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import ops
 from ..blob import Blob
+from ..device import put
 from ..errors import DataError
 from ..kernel import kernel
 from ..layer import Layer, Param, Shapes, between, exactly
@@ -125,7 +126,7 @@ class Recurrent(MarkedLayer):
 
     def reset(self) -> None:
         """Forget the hidden state, as if every stream began anew."""
-        self.state[...] = 0
+        put(self.state, 0)
 
     # What a kind of recurrent layer says of itself
 

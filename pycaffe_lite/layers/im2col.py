@@ -6,79 +6,10 @@ import math
 
 import numpy as np
 
-from ..kernel import T, device_function, kernel
+from ..geometry import input_place, output_position
+from ..kernel import T, kernel
 from ..layer import Shapes, exactly
 from ._convolution import ConvolutionBase
-
-FIELDS = 6  # of an axis in the table: size, output, kernel, stride, pad, dilation
-
-
-@device_function
-def input_place(tap, position, axes, table):
-    """Where in its plane tap number `tap` of output number `position` looks; -1 in the padding."""
-    place = 0
-    pitch = 1
-    for reverse in range(axes):
-        at = (axes - 1 - reverse) * FIELDS
-        size, output, taps = table[at], table[at + 1], table[at + 2]
-        stride, pad, dilation = table[at + 3], table[at + 4], table[at + 5]
-        coordinate = position % output * stride - pad + tap % taps * dilation
-        if coordinate < 0 or coordinate >= size:
-            return -1
-        place += coordinate * pitch
-        pitch *= size
-        position //= output
-        tap //= taps
-    return place
-
-
-input_place.cuda("""
-__device__ int input_place(int tap, int position, int axes, const int* table) {
-    int place = 0, pitch = 1;
-    for (int axis = axes - 1; axis >= 0; --axis) {
-        const int* t = table + axis * 6;
-        int coordinate = position % t[1] * t[3] - t[4] + tap % t[2] * t[5];
-        if (coordinate < 0 || coordinate >= t[0]) return -1;
-        place += coordinate * pitch;
-        pitch *= t[0]; position /= t[1]; tap /= t[2];
-    }
-    return place;
-}
-""")
-
-
-@device_function
-def output_position(tap, place, axes, table):
-    """The output that looks at `place` with tap number `tap`; -1 if there is none."""
-    position = 0
-    pitch = 1
-    for reverse in range(axes):
-        at = (axes - 1 - reverse) * FIELDS
-        size, output, taps = table[at], table[at + 1], table[at + 2]
-        stride, pad, dilation = table[at + 3], table[at + 4], table[at + 5]
-        offset = place % size + pad - tap % taps * dilation
-        if offset < 0 or offset % stride != 0 or offset // stride >= output:
-            return -1
-        position += offset // stride * pitch
-        pitch *= output
-        place //= size
-        tap //= taps
-    return position
-
-
-output_position.cuda("""
-__device__ int output_position(int tap, int place, int axes, const int* table) {
-    int position = 0, pitch = 1;
-    for (int axis = axes - 1; axis >= 0; --axis) {
-        const int* t = table + axis * 6;
-        int offset = place % t[0] + t[4] - tap % t[2] * t[5];
-        if (offset < 0 || offset % t[3] != 0 || offset / t[3] >= t[1]) return -1;
-        position += offset / t[3] * pitch;
-        pitch *= t[1]; place /= t[0]; tap /= t[2];
-    }
-    return position;
-}
-""")
 
 SIZES = "planes: int, size: int, taps: int, positions: int, axes: int, table: int*"
 

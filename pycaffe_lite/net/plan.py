@@ -65,6 +65,8 @@ class Plan:
                 elif node.layer.differentiable:
                     node.layer.backward(operands[1], node.propagate_down, operands[0])
         step.last = len(self.program)
+        if step.first == step.last and not step.on_host:  # Input, a view: what the host wrote stays the newest
+            step.reads, step.writes = [], []
         return step
 
     def segments(self, first: int, last: int) -> Iterator[list[Step]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..device import Device
+from ..device import Device, fetch, put
 from ..errors import CaffeError
 from . import debug
 from . import plan as planning
@@ -95,8 +95,8 @@ class Runner:
 
     def _check_faults(self) -> None:
         """Raise the first thing that a run has found wrong in its values (a label outside the classes ...)."""
-        faults = [(node, int(node.layer.fault[0])) for node in self._guarded if node.layer.fault[0]]
+        faults = [(node, place) for node in self._guarded if (place := int(fetch(node.layer.fault)[0]))]
         for node, _ in faults:
-            node.layer.fault[0] = 0
+            put(node.layer.fault, 0)
         for node, place in faults[:1]:
             raise node.layer.explain_fault(place - 1, node.bottom)

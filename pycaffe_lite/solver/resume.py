@@ -101,14 +101,13 @@ def restore(solver: Any, kept: dict[str, Any] | None, state: str) -> None:
 
 def restore_average(solver: Any, path: str) -> None:
     """Go on averaging the weights from those in a file."""
-    average, weights = solver.update.average, solver.net.graph.flat_data
     if not os.path.isfile(path):
         log.info("%s is not there: the average of the weights starts anew", path)
-        average[...] = weights
+        solver.update.restart_average()
         return
     with solver.update.averaged_weights():
         solver.net.copy_from(path)
-        average[...] = weights
+        solver.update.restart_average()
 
 
 def restore_net(net: Any, states: dict[str, Any]) -> None:

@@ -92,14 +92,15 @@ class Update:
         net.fill_parameters()  # the update works on the flat arrays, and asks no blob
         self.name, self.rule = rules.find(param.type)
         self.entries = net.graph.learnable
-        self._values = [entry.blob.data_memory for entry in self.entries]
-        self._gradients = [entry.blob.diff_memory for entry in self.entries]
         self._data, self._diff = net.graph.flat_data, net.graph.flat_diff
         self.dtype = np.dtype(net.graph.dtype)
         self.line = 64 // self.dtype.itemsize
         self.count = 0 if self._data is None else self._data.size
         self.numbers = net.device.zeros(len(rules.NUMBERS), self.dtype)
-        self._histories = [net.device.zeros(self.count, self.dtype) for _ in range(self.rule.histories)]
+        self._histories = [Memory(self.count, self.dtype) for _ in range(self.rule.histories)]
+        self._values = [entry.blob.data_memory for entry in self.entries]
+        self._gradients = [entry.blob.diff_memory for entry in self.entries]
+        self._updated = self._values + self._gradients + self._histories
         self._clear, self._apply = net.device.program(self.dtype), net.device.program(self.dtype)
         self.average = self._weights().copy() if param.ema_decay and self.count else None
         self._trained: Any = None  # while the net holds the average: its own weights
@@ -121,7 +122,7 @@ class Update:
             run = rules.update_kernel(self.name, self.param.regularization_type)
             run(
                 owner, rates, decays, self.numbers, self.line, self.count // self.line,
-                self._data, self._diff, *self._histories,
+                self._data, self._diff, *(history.array_on(self.net.device) for history in self._histories),
             )  # fmt: skip
             if self.average is not None:
                 average_weights(self.average, self._data, self.param.ema_decay, self.count, self.average)
@@ -158,10 +159,10 @@ class Update:
         """Take the step of this iteration with this rate."""
         self._host_numbers(rate, iteration)
         if self.average is not None and iteration == 0:
-            self.average[...] = self._weights()  # weights may have been loaded since
-        self._needed(self._values + self._gradients)
+            self.restart_average()  # weights may have been loaded since
+        self._needed(self._updated)
         self._apply.run()
-        self._written(self._values + self._gradients)
+        self._written(self._updated)
 
     def _needed(self, memories: list[Memory]) -> None:
         """Bring pieces of the flat arrays to the device, if the host has changed them."""
@@ -183,6 +184,10 @@ class Update:
     def _set_weights(self, weights: Any) -> None:
         self._data[...] = weights
         self._written(self._values)
+
+    def restart_average(self) -> None:
+        """Let the average be the weights as they are now."""
+        self.average[...] = self._weights()
 
     def _host_numbers(self, rate: float, iteration: int) -> None:
         p, t = self.param, iteration + 1
@@ -220,10 +225,10 @@ class Update:
             self._set_weights(self.average)
 
     def histories(self) -> list[np.ndarray]:
-        """The history blobs in Caffe's order: one for each parameter, then the second ones."""
-        found, start = [], 0
-        for flat in self._histories:
-            start = 0
+        """The history blobs, to read and to write into, in Caffe's order: the first of all parameters, then the second."""
+        found = []
+        for history in self._histories:
+            flat, start = history.to_host_for_writing(), 0
             for entry in self.entries:
                 found.append(flat[start : start + entry.blob.count].reshape(entry.blob.shape))
                 start += -(-entry.blob.count // self.line) * self.line

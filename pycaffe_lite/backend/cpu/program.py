@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...device import CPU
 from ...kernel import Kernel, current_launcher, recording
 from . import pool
 from .launcher import ROW
@@ -22,6 +23,8 @@ MAX_CHUNKS = 1 << 18
 
 class Program:
     """Launches appended one by one, then run as often as wanted, all of them or any range of rows."""
+
+    device = CPU
 
     def __init__(self, dtype: Any = np.float32):
         self.dtype = np.dtype(dtype)
@@ -59,6 +62,8 @@ class Program:
 
 class Eager:
     """Runs every launch at once: how a kernel behaves when nobody records."""
+
+    device = CPU
 
     def launch(self, kernel: Kernel, args: tuple[Any, ...]) -> None:
         program = Program()

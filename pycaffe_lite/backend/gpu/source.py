@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DeviceError
-from ...kernel import CudaTwin, DeviceFunction, Kernel, Parameter, parse_signature
+from ...kernel import CudaTwin, DeviceFunction, Kernel, Parameter, current_launcher, parse_signature
 
 THREADS = 256  # of a block, where the twin does not say
 
@@ -44,6 +44,11 @@ class CudaKernel:
     def __init__(self, name: str, signature: str, body: str, over: str, block: int | None, names: Mapping[str, Any]):
         self.name, self.parameters = name, parse_signature(signature)
         self.cuda_twin, self.names = CudaTwin(body, over, block), names
+
+    def __call__(self, *args: Any) -> None:
+        if len(args) != len(self.parameters):
+            raise TypeError(f"kernel {self.name} takes {len(self.parameters)} arguments, got {len(args)}")
+        current_launcher().launch(self, args)  # type: ignore[arg-type]
 
 
 AnyKernel = Kernel | CudaKernel
