@@ -5,9 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from pycaffe_lite import device as devices
+from pycaffe_lite.errors import DeviceError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,3 +34,28 @@ def own_log() -> Iterator[None]:
     yield
     log.handlers[:], log.propagate = handlers, propagate
     log.setLevel(level)
+
+
+@cache
+def device_named(name: str) -> Any:
+    """The device "cpu", "emulated" (CUDA sources through g++) or "gpu"; a sentence where there is none."""
+    if name == "cpu":
+        return devices.CPU
+    if name == "gpu":
+        try:
+            return devices.gpu()
+        except DeviceError as error:
+            return str(error)
+    import emulator
+
+    return emulator.EmulatedGpu() if emulator.COMPILER else "no g++, which the emulated GPU compiles with"
+
+
+@pytest.fixture(params=["cpu", "emulated", "gpu"])
+def device(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Each device in turn: nets that the test makes live on it. Skips where the device is not there."""
+    found = device_named(request.param)
+    if isinstance(found, str):
+        pytest.skip(found)
+    with devices.using(found):
+        yield found

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from pycaffe_lite import device as devices
 from pycaffe_lite import random
+from pycaffe_lite.device import put
 from pycaffe_lite.net.net import Net
 from pycaffe_lite.proto import NetParameter, caffe_pb2, text
 
@@ -100,7 +103,7 @@ class Run:
         for blob, value in zip(self.layer.blobs, self.saved):
             blob.data[...] = value
         if hasattr(self.layer, "state"):
-            self.layer.state[...] = 0
+            put(self.layer.state, 0)
         self.net.run_forward()
         return [t.data.copy() for t in self.tops]
 
@@ -126,6 +129,8 @@ class Run:
 def check_layer(case: Case) -> None:
     """Put a layer through all questions; AssertionError names the first that it fails."""
     check_reference(case)
+    if devices.current() is not devices.CPU:
+        check_against_cpu(case)
     check_repeatable(case)
     if case.reshape:
         check_reshape(case)
@@ -158,25 +163,48 @@ def check_reference(case: Case) -> None:
             close(got, np.asarray(want).reshape(got.shape), f"reference, top {i}")
 
 
+def check_against_cpu(case: Case) -> None:
+    """This device computes what the CPU computes: the two bodies of every kernel agree."""
+    for dtype, tolerance in ((np.float64, 1e-12), (np.float32, 1e-5)):
+        here = Run(build(case, dtype), case)
+        with devices.using(devices.CPU):
+            there = Run(build(case, dtype), case)
+        results = [(run.forward(), *(run.backward() if case.gradient else ())) for run in (here, there)]
+        for got, want in zip(*results):
+            for i, (a, b) in enumerate(zip(got, want, strict=True)):
+                scale = max(1.0, float(np.abs(b).max(initial=0, where=np.isfinite(b))))
+                assert np.array_equal(np.isnan(a), np.isnan(b)), f"{dtype.__name__} against the CPU, array {i}: NaN"
+                close(
+                    np.nan_to_num(a) / scale,
+                    np.nan_to_num(b) / scale,
+                    f"{dtype.__name__} against the CPU, array {i}",
+                    tolerance,
+                )
+
+
 def check_gradient(case: Case, step: float = 1e-6) -> None:
     """Analytic and numeric derivative agree along random directions."""
     run = Run(build(case), case)
     run.forward()
     bottoms, params = run.backward()
     rng = np.random.default_rng(3)
-    places = [(b.data, g, f"bottom {i}") for i, (b, g) in enumerate(zip(run.inputs, bottoms)) if run.has_gradient(i)]
     learnt = run.net.layer_dict["l"].param_propagate_down
-    places += [(v, g, f"parameter {i}") for i, (v, g) in enumerate(zip(run.saved, params)) if learnt[i]]
-    for array, gradient, what in places:
+    places = [
+        (partial(getattr, run.inputs[i], "data"), g, f"bottom {i}")
+        for i, g in enumerate(bottoms)
+        if run.has_gradient(i)
+    ]
+    places += [(partial(run.saved.__getitem__, i), g, f"parameter {i}") for i, g in enumerate(params) if learnt[i]]
+    for values_of, gradient, what in places:
         assert np.isfinite(gradient).all(), f"gradient of {what}: not finite"
         for _ in range(3):
-            direction = rng.standard_normal(array.shape)
-            original = array.copy()
-            array[...] = original + step * direction
+            direction = rng.standard_normal(gradient.shape)
+            original = values_of().copy()
+            values_of()[...] = original + step * direction
             above = run.objective()
-            array[...] = original - step * direction
+            values_of()[...] = original - step * direction
             below = run.objective()
-            array[...] = original
+            values_of()[...] = original
             numeric, analytic = (above - below) / (2 * step), float((gradient * direction).sum())
             scale = max(1.0, abs(numeric), float(np.abs(gradient).sum()) * 0.01)
             assert abs(numeric - analytic) <= case.tolerance * scale * 10, (

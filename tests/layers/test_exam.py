@@ -12,7 +12,7 @@ ALL = [pytest.param(case, id=f"{kind}-{i}") for kind, cases in CASES.items() for
 
 
 @pytest.mark.parametrize("case", ALL)
-def test_layer_passes_the_exam(case):
+def test_layer_passes_the_exam(case, device):
     check_layer(case)
 
 

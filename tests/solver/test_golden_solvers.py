@@ -44,7 +44,7 @@ def iterate(solver: Solver, batches: dict, iteration: int) -> float:
 
 
 @pytest.mark.parametrize("name", NAMES or [MISSING])
-def test_every_step_is_caffes(golden, name):
+def test_every_step_is_caffes(golden, name, device):
     start, batches, case = np.load("start.npz"), np.load("batches.npz"), np.load(f"{name}.npz")
     solver = get_solver(f"{name}.solver.prototxt")
     for key, blob in parameters(solver).items():
@@ -61,7 +61,7 @@ def test_every_step_is_caffes(golden, name):
 
 
 @pytest.mark.parametrize("state", STATES or [MISSING])
-def test_caffes_snapshots_go_on_as_caffe_does(golden, state):
+def test_caffes_snapshots_go_on_as_caffe_does(golden, state, device):
     name = state.split("_iter_")[0]
     batches, case = np.load("batches.npz"), np.load(f"{name}.npz")
     solver = get_solver(f"{name}.solver.prototxt")

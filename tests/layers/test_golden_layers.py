@@ -24,11 +24,13 @@ def agree(got: np.ndarray, want: np.ndarray, what: str) -> None:
 
 def numbered(arrays, kind: str):
     """The arrays kind0, kind1 ... of a case."""
-    return [(int(key[len(kind) :]), arrays[key]) for key in arrays if key.startswith(kind) and key[len(kind) :].isdigit()]
+    return [
+        (int(key[len(kind) :]), arrays[key]) for key in arrays if key.startswith(kind) and key[len(kind) :].isdigit()
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES or [pytest.param("", marks=pytest.mark.skip(f"no golden arrays at {FOLDER}"))])
-def test_layer_agrees_with_caffe(name):
+def test_layer_agrees_with_caffe(name, device):
     arrays = np.load(FOLDER / f"{name}.npz")
     param = upgrade.read_net(FOLDER / f"{name}.prototxt")
     param.state.phase = getattr(caffe_pb2, str(arrays["phase"]))
