@@ -28,6 +28,7 @@ PARAMETERS = {
     " any, W_hc (4 num_output, num_output); gates in the order i, f, o, g",
     "RNN": "W_xh (num_output, inputs), b_h (num_output), W_xh_static (num_output, static inputs) if there are any,"
     " W_hh and W_ho (num_output, num_output), b_o (num_output)",
+    "Python": "those that its setup adds (self.blobs.add_blob)",
 }
 
 

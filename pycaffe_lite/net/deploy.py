@@ -92,7 +92,8 @@ def scores(links: Links, losses: Iterable[int]) -> list[Top]:
 
 def is_computed(links: Links, top: Top) -> bool:
     """Whether parameters had a part in a blob."""
-    return any(links.net.layer[i].type in PARAMETERS for i in links.below([top]))
+    below = (links.net.layer[i] for i in links.below([top]))
+    return any(layer.type in PARAMETERS and not offline.reads_files(layer) for layer in below)
 
 
 def without_auxiliary(links: Links, losses: list[int]) -> list[int]:

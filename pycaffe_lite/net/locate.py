@@ -35,11 +35,12 @@ def locating(source: str, state: Any = None) -> Iterator[None]:
         if source == MESSAGE or text.startswith(source):
             raise
         outline = read_outline(source)
-        entry = outline and _entry(outline, text, state)
+        entry = outline and entry_of(outline, text, state)
         raise type(error)(f"{outline.where(entry.at) if outline and entry else source}: {text}") from error
 
 
-def _entry(outline: Outline, text: str, state: Any) -> Entry | None:
+def entry_of(outline: Outline, text: str, state: Any) -> Entry | None:
+    """The layer or field in a file that an error text begins with."""
     layer = _LAYER.match(text)
     if layer is None:
         return _field(outline.entries, text)

@@ -27,6 +27,10 @@ SELF_CONTAINED = ("Input", "DummyData", "Parameter")  # no bottoms, and yet no f
 SIZED = {"Data": "data_param", "ImageData": "image_data_param", "WindowData": "window_data_param"}
 
 
+class UnknownShape(ConfigError):
+    """The data is not here, and neither fields nor the caller say of which shape it is."""
+
+
 class Standing(NamedTuple):
     """A net whose data layers are Input layers: which types they were, and what had to be assumed about them."""
 
@@ -95,9 +99,14 @@ def stand_in(net: Any, folder: str = "", shapes: dict[str, Shape] | None = None)
     return made
 
 
+def input_names(net: Any) -> list[str]:
+    """The blobs that come from outside the net."""
+    return [top for layer in net.layer if layer.type == "Input" or reads_files(layer) for top in layer.top]
+
+
 def check_names(net: Any, wanted: dict[str, Shape]) -> None:
     """Refuse shapes for blobs that do not come from outside the net."""
-    tops = [top for layer in net.layer if layer.type == "Input" or reads_files(layer) for top in layer.top]
+    tops = input_names(net)
     for name in wanted:
         if name not in tops:
             known = ", ".join(dict.fromkeys(tops)) or "none"
@@ -182,7 +191,7 @@ def image_size(layer: Any) -> tuple[int, int]:
     height, width = getattr(own, "new_height", 0), getattr(own, "new_width", 0)
     if not (height and width):
         example = ",".join(map(str, (batch_size(layer), channels(layer), "H", "W")))
-        raise ConfigError(
+        raise UnknownShape(
             f"layer {layer.name!r} ({layer.type}): its data is not here to say of which shape it is; "
             f"give --shape {layer.top[0] if layer.top else 'data'}={example}"
         )
@@ -206,10 +215,10 @@ def parse_shapes(texts: Iterable[str], net: Any) -> dict[str, Shape]:
 
 def first_input(net: Any) -> str:
     """The first blob that comes from outside the net."""
-    for layer in net.layer:
-        if layer.top and (layer.type == "Input" or reads_files(layer)):
-            return layer.top[0]
-    raise ConfigError("--shape: the net has no inputs")
+    names = input_names(net)
+    if not names:
+        raise ConfigError("--shape: the net has no inputs")
+    return names[0]
 
 
 def folder_of(path: str) -> str:

@@ -72,7 +72,7 @@ def read_outline(source: str) -> Outline | None:
     try:
         with open(source, encoding="utf-8", errors="surrogateescape", newline="") as file:
             return Outline(file.read(), source)
-    except (OSError, PrototxtError, ValueError):
+    except (OSError, PrototxtError, ValueError, StopIteration, RecursionError):  # whatever is in it
         return None
 
 

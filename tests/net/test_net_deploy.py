@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pycaffe_lite import random
 from pycaffe_lite.net import offline, probe
 from pycaffe_lite.net.deploy import deploy
 from pycaffe_lite.net.net import Net
@@ -37,6 +38,7 @@ ACCURACY = layer("acc", "Accuracy", "ip label", "acc", "include { phase: TEST }"
 
 def made(text, **options):
     """The net for use, and it and the net for testing with one set of weights."""
+    random.set_random_seed(2)
     net = offline.in_state(parse(text, NetParameter()), caffe_pb2.TEST)
     result = deploy(net, **options)
     before = offline.net_of(offline.stand_in(net, shapes=options.get("shapes")))
