@@ -18,6 +18,11 @@ _FORKS = {
     "R-FCN's Caffe": {"LayerParameter": "psroi_pooling_param box_annotator_ohem_param"},
     "SegNet's Caffe": {"LayerParameter": "bn_param upsample_param"},
     "DeepLab's Caffe": {"LayerParameter": "interp_param"},
+    # layer types of 2014, when they were an enum
+    "DeconvNet's Caffe": {"type": "BN UNPOOLING IMAGE_SEG_DATA WINDOW_SEG_DATA ELTWISE_ACCURACY"},
+    "CRF-as-RNN's Caffe": {"type": "CROP MULTI_STAGE_MEANFIELD"},
+    "deepsaldet's Caffe": {"type": "MCWINDOW_DATA"},
+    "ChenglongChen's caffe-windows": {"type": "COMPACT_DATA PRELU"},
     "Intel's Caffe": {
         "NetParameter": "compile_net_state engine bn_stats_batch_size multinode",
         "SolverParameter": "stagelr stageiter disabled_update engine warmup_iter warmup_start_lr"
@@ -72,8 +77,10 @@ _LAYERS = {
     " LabelSpecificAdd LabelSpecificAffine LabelSpecificHardMargin LabelSpecificMargin LabelSpecificRescale",
     "Ristretto": "ConvolutionRistretto DeconvolutionRistretto FcRistretto LRNRistretto PoolingRistretto",
     "MCB's Caffe": "CompactBilinear",
-    "naibaf7's Caffe": "MergeCrop",
-    "TensorRT's plug-ins": "RPROI",
+    "naibaf7's Caffe": "DataRandTransform MergeCrop",
+    "DMSH's Caffe": "HashingLoss",
+    "On-accelerator-training's Caffe": "ConvolutionFloat ImageOutput InnerProductFloat PoolingFloat",
+    "TensorRT, as a plug-in,": "RPROI",
     "MyCaffe": "LayerNorm MemoryLoss",
 }
 
