@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pycaffe_lite import device as devices
+from pycaffe_lite import random
 from pycaffe_lite.errors import DeviceError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,3 +60,9 @@ def device(request: pytest.FixtureRequest) -> Iterator[Any]:
         pytest.skip(found)
     with devices.using(found):
         yield found
+
+
+@pytest.fixture(autouse=True)
+def own_seed() -> None:
+    """Every test begins with the same random numbers, whatever ran in front of it."""
+    random.set_random_seed(1)
