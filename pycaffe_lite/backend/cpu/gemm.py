@@ -13,6 +13,7 @@ import numpy as np
 from ...kernel import T, device_function, kernel
 from . import pool
 from .atoms import offset
+from .dot import FEW, dots
 from .panels import merge, pack
 from .program import one_run
 from .tile import FLAT, PITCH, ROWS, WIDTH, multiply_tile
@@ -189,6 +190,9 @@ def gemm(
         options = int(accumulate), int(bias is not None), int(relu)
         if c.dtype != np.float32:
             multiply_rows(m, n, k, a, a_row, a_step, b, b_step, b_column, bias, *options[1:], options[0], ldc, c)
+            return
+        if m <= FEW and trans_b and not trans_a:
+            dots(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate, 0.0 if relu else FLAT)
             return
         height, tiles_of_a = tile_height(m), None
         if n >= PACK_FROM:

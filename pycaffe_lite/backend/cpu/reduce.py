@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...kernel import kernel
+from ...kernel import T, kernel
 
 COLUMNS = 64  # of a matrix that one index adds up
 
@@ -12,7 +12,7 @@ COLUMNS = 64  # of a matrix that one index adds up
 @kernel(
     "matrix: T*, rows: int, columns: int -> out: T*",
     over=f"(columns + {COLUMNS - 1}) // {COLUMNS}",
-    work=f"rows * {COLUMNS}",
+    work=f"rows * {COLUMNS // 8}",
 )
 def add_row_block(i, matrix, rows, columns, out):  # type: ignore[no-untyped-def]
     """Add every row to `out`, in a block of columns."""
@@ -26,14 +26,17 @@ def add_row_block(i, matrix, rows, columns, out):  # type: ignore[no-untyped-def
 @kernel(
     "x: T*, batch: int, channels: int, size: int -> out: T*",
     over="channels",
-    work="batch * size",
+    work="batch * size // 8",
+    any_order=True,
 )
 def add_channel(i, x, batch, channels, size, out):  # type: ignore[no-untyped-def]
     """Add all values of channel i to out[i]."""
     total = 0.0
     for n in range(batch):
+        plane = T(0)
         for p in range(size):
-            total += x[(n * channels + i) * size + p]
+            plane += x[(n * channels + i) * size + p]
+        total += plane
     out[i] += total
 
 
