@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     with locating(args.net, param.state):
         shapes = offline.parse_shapes(args.shape, param)
         made = deploy(param, folder, shapes, args.drop_dropout, args.keep_auxiliary)
-        graph = offline.graph_of(offline.Standing(made.param, {}, []), folder)
+        graph = offline.graph_of(made.param, folder)
         agreement = check(args, param, shapes, made) if args.weights else ""
     comments = [f"# {line}\n" for line in made.preprocessing]
     write_whole(args.out, ["".join([*comments, text.write_text(made.param)]).encode()])
@@ -64,9 +64,10 @@ def check(args: argparse.Namespace, param: Any, shapes: Any, made: Any) -> str:
     """Compare the scores of both nets on random input; CaffeError if they differ."""
     from ..formats import weights
     from ..net import offline, probe
+    from ..net.net import Net
 
-    before = offline.net_of(offline.stand_in(param, offline.folder_of(args.net), shapes))
-    after = offline.net_of(offline.Standing(made.param, {}, []))
+    before = Net.from_proto(offline.stand_in(param, offline.folder_of(args.net), shapes).param)
+    after = Net.from_proto(made.param)
     weights.load(before, args.weights)
     weights.load(after, args.weights)
     worst = probe.refuse_difference(before, after, {name: name for name in made.scores}, TOLERANCE)

@@ -36,12 +36,13 @@ def run(args: argparse.Namespace) -> int:
     from ..formats import files, weights
     from ..net import merge_bn, offline, probe
     from ..net.locate import locating
+    from ..net.net import Net
     from ..proto import text
 
     param = offline.read_selected(args.net, offline.TEST, args.level, stages(args), args.allow_unknown_fields)
     with locating(args.net, param.state):
         shapes, folder = offline.parse_shapes(args.shape, param), offline.folder_of(args.net)
-        before = offline.net_of(offline.stand_in(param, folder, shapes))
+        before = Net.from_proto(offline.stand_in(param, folder, shapes).param)
         refuse_missing(weights.load(before, args.weights))
         merged = merge_bn.merge(param, probe.arrays(before))
         if not merged.folded:
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(
                 f"there is nothing to merge{reasons or ': the net has no BatchNorm, Scale or Bias layer'}"
             )
-        after = offline.net_of(offline.stand_in(merged.param, folder, shapes))
+        after = Net.from_proto(offline.stand_in(merged.param, folder, shapes).param)
     for name, arrays in merged.arrays.items():
         for blob, values in zip(after.params[name], arrays):
             blob.assign(values)

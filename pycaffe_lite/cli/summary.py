@@ -82,7 +82,7 @@ def summary_of(args: argparse.Namespace, phase: str, notes: list[str]) -> Any:
     with locating(args.net, net.state):
         standing = offline.stand_in(net, folder, offline.parse_shapes(args.shape, net))
         notes += standing.notes
-        return summarize(offline.graph_of(standing, folder), phase, standing.types)
+        return summarize(offline.graph_of(standing.param, folder), phase, standing.types)
 
 
 def show(summary: Any) -> None:

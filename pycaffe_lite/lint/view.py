@@ -36,7 +36,7 @@ class NetView:
             self.links = Links(self.param)
             wanted = {name: shape for name, shape in shapes.items() if name in offline.input_names(self.param)}
             if not self.unknown:
-                self.graph = offline.graph_of(offline.stand_in(self.param, self.folder, wanted), self.folder)
+                self.graph = offline.graph_of(offline.stand_in(self.param, self.folder, wanted).param, self.folder)
         except offline.UnknownShape as error:
             self.unknown = str(error)
         except CaffeError as error:

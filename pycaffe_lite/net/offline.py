@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .. import layers
 from ..errors import CaffeError, ConfigError, suggest
@@ -19,9 +19,7 @@ from .select import select
 from .splits import insert_splits
 from .wire import Graph, Options, wire
 
-if TYPE_CHECKING:
-    from .net import Net
-
+TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 Shape = tuple[int, ...]
 SELF_CONTAINED = ("Input", "DummyData", "Parameter")  # no bottoms, and yet no files
 SIZED = {"Data": "data_param", "ImageData": "image_data_param", "WindowData": "window_data_param"}
@@ -55,16 +53,9 @@ def in_state(net: Any, phase: int, level: int = 0, stages: Iterable[str] = ()) -
     return select(chosen, tell=lambda line: None)
 
 
-def graph_of(standing: Standing, folder: str = "") -> Graph:
-    """The layers, shapes and connections of a net; nothing is filled, and no blob takes memory."""
-    return wire(insert_splits(standing.param), Options(folder=folder))
-
-
-def net_of(standing: Standing) -> Net:
-    """The net itself, to be run on whatever its inputs are given."""
-    from .net import Net
-
-    return Net.from_proto(standing.param)
+def graph_of(net: Any, folder: str = "") -> Graph:
+    """The layers, shapes and connections of a (selected) net; nothing is filled, and no blob takes memory."""
+    return wire(insert_splits(net), Options(folder=folder))
 
 
 def without_rules(net: Any) -> Any:
@@ -78,7 +69,7 @@ def without_rules(net: Any) -> Any:
 
 def reads_files(layer: Any) -> bool:
     """Whether a layer's tops come from outside the net."""
-    return not layer.bottom and layer.type not in SELF_CONTAINED
+    return bool(layer.top) and not layer.bottom and layer.type not in SELF_CONTAINED
 
 
 def stand_in(net: Any, folder: str = "", shapes: dict[str, Shape] | None = None) -> Standing:
@@ -163,9 +154,7 @@ def asked(layer: Any, phase: int, folder: str) -> list[Shape]:
 
 def assumed(layer: Any, wanted: dict[str, Shape]) -> list[Shape]:
     """Shapes from the layer's fields: a colour image unless they say otherwise, and a label an image."""
-    first = wanted.get(layer.top[0]) if layer.top else ()
-    if first is None:
-        first = (batch_size(layer), channels(layer), *image_size(layer))
+    first = wanted.get(layer.top[0]) or (batch_size(layer), channels(layer), *image_size(layer))
     return [first] + [first[:1]] * (len(layer.top) - 1)
 
 
@@ -193,7 +182,7 @@ def image_size(layer: Any) -> tuple[int, int]:
         example = ",".join(map(str, (batch_size(layer), channels(layer), "H", "W")))
         raise UnknownShape(
             f"layer {layer.name!r} ({layer.type}): its data is not here to say of which shape it is; "
-            f"give --shape {layer.top[0] if layer.top else 'data'}={example}"
+            f"give --shape {layer.top[0]}={example}"
         )
     return height, width
 
@@ -240,6 +229,3 @@ def is_loss_type(name: str) -> bool:
     """Whether layers of this type are losses, unless told otherwise."""
     kind = layers.find(name)
     return kind.is_loss if kind else name.endswith("Loss")
-
-
-TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST

@@ -17,7 +17,7 @@ from pycaffe_lite.proto.text import parse
 
 def built(path):
     """A net as build.json describes it."""
-    graph = offline.graph_of(offline.Standing(offline.read_selected(str(path), caffe_pb2.TEST), {}, []))
+    graph = offline.graph_of(offline.read_selected(str(path), caffe_pb2.TEST))
     return {
         "layers": [[node.layer.name, node.layer.message.type] for node in graph.nodes],
         "blobs": {name: list(blob.shape) for name, blob in graph.blobs.items()},

@@ -41,7 +41,7 @@ def made(text, **options):
     random.set_random_seed(2)
     net = offline.in_state(parse(text, NetParameter()), caffe_pb2.TEST)
     result = deploy(net, **options)
-    before = offline.net_of(offline.stand_in(net, shapes=options.get("shapes")))
+    before = Net.from_proto(offline.stand_in(net, shapes=options.get("shapes")).param)
     after = Net.from_proto(result.param, trained=before)
     return result, before, after
 
@@ -179,5 +179,5 @@ def test_the_bench_nets(shared):
     for name, count in (("lenet", 9), ("caffenet", 24), ("googlenet", 143), ("resnet50", 229)):
         net = offline.read_selected(str(shared / "bench" / "nets" / f"{name}_train.prototxt"), caffe_pb2.TEST)
         result = deploy(net)
-        graph = offline.graph_of(offline.Standing(result.param, {}, []))
+        graph = offline.graph_of(result.param)
         assert (graph.inputs, graph.outputs, len(result.param.layer)) == (["data"], ["prob"], count)

@@ -31,7 +31,7 @@ layer { name: "prob" type: "Softmax" bottom: "again" top: "prob" include { phase
 def summary(text=NET, phase="TRAIN", **shapes):
     net = offline.in_state(parse(text, NetParameter()), getattr(offline, phase))
     standing = offline.stand_in(net, shapes=shapes)
-    return summarize(offline.graph_of(standing), phase, standing.types)
+    return summarize(offline.graph_of(standing.param), phase, standing.types)
 
 
 def test_rows_of_a_small_net():
@@ -127,18 +127,32 @@ def test_a_shape_that_nobody_knows_must_be_given():
         offline.stand_in(net)
 
 
-@pytest.mark.parametrize(
-    "path, giga",
-    [  # multiply-adds an image in the papers' own tables and Netscope
-        ("BXuan694__Caffe/models/vggnet/VGG_ILSVRC_19_layers_deploy.prototxt", 19.63),
-    ],
-)
-def test_published_numbers(shared, path, giga):
-    made = of_file(shared / "corpus" / "build" / path)
-    assert made.totals["multiply_adds"] / made.batch / 1e9 == pytest.approx(giga, abs=0.005)
+PUBLISHED = [  # (file, parameters, 10^6 multiply-adds an image) as the papers and Netscope have them
+    ("corpus/build/BXuan694__Caffe/models/vggnet/VGG_ILSVRC_16_layers_deploy.prototxt", 138_357_544, 15_470),
+    ("corpus/build/BXuan694__Caffe/models/vggnet/VGG_ILSVRC_19_layers_deploy.prototxt", 143_667_240, 19_632),
+    ("corpus/build/eric612__MobileNet-YOLO/models/mobilenetv2_voc/MobileNetV2.prototxt", 3_539_036, 301),
+    ("bench/nets/caffenet_train.prototxt", 60_965_224, 724),
+    ("bench/nets/googlenet_train.prototxt", 13_378_280, 1_591),
+    ("bench/nets/resnet50_train.prototxt", 25_636_765, 3_858),
+]
+
+
+@pytest.mark.parametrize("path, parameters, mega", PUBLISHED)
+def test_published_numbers(shared, path, parameters, mega):
+    made = of_file(shared / path)
+    assert made.totals["parameters"] == parameters
+    assert made.totals["multiply_adds"] / made.batch / 1e6 == pytest.approx(mega, abs=0.5)
+
+
+def test_a_recurrent_layer():
+    text = """
+        layer { name: "x" type: "Input" top: "x" top: "c"
+                input_param { shape { dim: 7 dim: 2 dim: 5 } shape { dim: 7 dim: 2 } } }
+        layer { name: "l" type: "LSTM" bottom: "x" bottom: "c" top: "y" recurrent_param { num_output: 3 } }"""
+    assert summary(text).rows[1].multiply_adds == 7 * 2 * (4 * 3 * 5 + 4 * 3 * 3)
 
 
 def of_file(path, phase="TEST"):
     net = offline.read_selected(str(path), getattr(offline, phase))
     standing = offline.stand_in(net)
-    return summarize(offline.graph_of(standing), phase, standing.types)
+    return summarize(offline.graph_of(standing.param), phase, standing.types)
