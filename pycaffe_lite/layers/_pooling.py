@@ -289,6 +289,7 @@ class PoolingBase(Layer):
         if name == "STOCHASTIC" and self.phase == caffe_pb2.TRAIN:
             self.stream = np.array([random.new_key()])
             self.remembers = ("stream", "key", "state")
+            self.remembers = ("stream", "key", "state")
         elif name == "STOCHASTIC":
             self.method, self.backward_reads = "WEIGHTED", ("bottom",)
 

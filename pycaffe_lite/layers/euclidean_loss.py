@@ -8,8 +8,9 @@ import numpy as np
 
 from .. import ops
 from ..kernel import kernel
-from ..layer import Layer, Shapes, exactly
+from ..layer import Shapes, exactly
 from ..ops import BLOCK
+from ._loss import LossLayer
 
 
 @kernel("a: T*, b: T*, count: int -> partial: double*", over=ops.BLOCKS, work=ops.BLOCK_WORK)
@@ -38,19 +39,16 @@ def distance_grad(i, a, b, dloss, scale, count, dx):
 distance_grad.cuda("dx[i] = scale * dloss[0] * (a[i] - b[i]);")
 
 
-class EuclideanLoss(Layer, type="EuclideanLoss"):
+class EuclideanLoss(LossLayer, type="EuclideanLoss"):
     """loss = 1/(2N) sum (x0 - x1)^2, N the first axis; both bottoms may have gradients."""
 
     bottoms = exactly(2)
-    backward_reads = ("bottom",)
-    is_loss = True
 
     def shapes(self, bottom):
-        a, b = bottom
-        if a[:1] != b[:1] or math.prod(a) != math.prod(b):
-            raise self.error(f"bottoms: must have the same first axis and the same count, got shapes {a} and {b}")
-        self.batch = a[0] if a else 1
-        return Shapes(top=[()], scratch={"partial": ((ops.blocks(math.prod(a)),), np.float64)})
+        self.check_same_batch(bottom)
+        self.check_same_count(bottom)
+        self.batch = max(1, bottom[0][0])
+        return Shapes(top=[()], scratch={"partial": ((ops.blocks(math.prod(bottom[0])),), np.float64)})
 
     def forward(self, bottom, top):
         a, b = bottom

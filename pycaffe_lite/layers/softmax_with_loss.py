@@ -12,7 +12,7 @@ from ..kernel import kernel
 from ..layer import Shapes, between, exactly
 from ..ops import BLOCK
 from ._labels import LabelledLayer
-from ._loss import finish_loss, fixed_normalizer, ignored_label, mode_of
+from ._loss import LossLayer, finish_loss, fixed_normalizer, ignored_label, mode_of
 from .softmax import softmax
 
 FLT_MIN = 1.1754943508222875e-38  # Caffe's floor under probabilities: -log of it is the well-known 87.3365
@@ -57,8 +57,7 @@ label_loss.cuda("""
 
 
 @kernel(
-    "prob: T*, label: T*, dloss: T*, normalizer: double*, ignore: int, channels: int, inner: int, count: int"
-    " -> dx: T*",
+    "prob: T*, label: T*, dloss: T*, normalizer: double*, ignore: int, channels: int, inner: int, count: int -> dx: T*",
     work="4 * channels",
 )
 def label_loss_grad(i, prob, label, dloss, normalizer, ignore, channels, inner, count, dx):
@@ -82,12 +81,11 @@ label_loss_grad.cuda("""
 """)
 
 
-class SoftmaxWithLoss(LabelledLayer, type="SoftmaxWithLoss", param="softmax_param"):
+class SoftmaxWithLoss(LabelledLayer, LossLayer, type="SoftmaxWithLoss", param="softmax_param"):
     """Multinomial logistic loss of softmax(x0) for labels x1; a second top gets the probabilities."""
 
     bottoms, tops = exactly(2), between(1, 2)
     backward_reads = ("bottom", "top")
-    is_loss = True
     no_gradient_to = (1,)
 
     def setup(self):

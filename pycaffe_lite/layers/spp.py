@@ -5,22 +5,8 @@ from __future__ import annotations
 import math
 
 from .. import ops
-from ..kernel import kernel
 from ..layer import Shapes
 from ._pooling import PoolingBase, Window
-
-
-@kernel("x: T*, rows: int, width: int, x_pitch: int, y_pitch: int -> y: T*", over="rows", work="width")
-def copy_columns(i, x, rows, width, x_pitch, y_pitch, y):
-    """Row i: the first `width` values of y's = those of x's, rows being so far apart."""
-    for j in range(width):
-        y[i * y_pitch + j] = x[i * x_pitch + j]
-
-
-copy_columns.cuda(
-    "y[(long long)(i / width) * y_pitch + i % width] = x[(long long)(i / width) * x_pitch + i % width];",
-    over="rows * width",
-)
 
 
 class SPP(PoolingBase, type="SPP", param="spp_param"):
@@ -71,7 +57,7 @@ class SPP(PoolingBase, type="SPP", param="spp_param"):
         for number, (window, width) in enumerate(zip(self.windows, self.widths)):
             pooled = getattr(self, f"level{number}")
             self.pool(number, x, window, pooled)
-            copy_columns(pooled, rows, width, width, pitch, y.reshape(-1)[start:])
+            ops.copy_rows(pooled, rows, width, 0, width, start, pitch, y)
             start += width
 
     def backward(self, top, propagate_down, bottom):
@@ -84,7 +70,7 @@ class SPP(PoolingBase, type="SPP", param="spp_param"):
         start, rows, pitch = 0, *dy.shape
         for number, (window, width) in enumerate(zip(self.windows, self.widths)):
             pooled = getattr(self, f"level{number}")
-            copy_columns(dy.reshape(-1)[start:], rows, width, pitch, width, pooled)
+            ops.copy_rows(dy, rows, width, start, pitch, 0, width, pooled)
             self.pool_grad(number, x, pooled, window, self.part if number else dx)
             if number:
                 ops.add_to(self.part, bottom[0].count, dx)
