@@ -13,11 +13,11 @@ from ..random import philox
 
 @kernel("x: T*, key: long*, state: long*, threshold: int, scale: T, count: int -> y: T*", work="24")
 def drop(i, x, key, state, threshold, scale, count, y):  # type: ignore[no-untyped-def]
-    """y = x * scale where the random number of (key, counter, i) is at least the threshold, else 0."""
-    y[i] = x[i] * scale if philox(key[0], state[0], i) >= threshold else x[i] * 0
+    """y = x * scale where 31 random bits of (key, counter, i) are at least the threshold, else 0."""
+    y[i] = x[i] * scale if philox(key[0], state[0], i) >> 1 >= threshold else x[i] * 0
 
 
-drop.cuda("y[i] = (long long)philox(key[0], state[0], i) >= threshold ? x[i] * scale : x[i] * 0;")
+drop.cuda("y[i] = (int)(philox(key[0], state[0], i) >> 1) >= threshold ? x[i] * scale : x[i] * 0;")
 
 
 @kernel("step: int -> state: long*", over="1")
@@ -40,7 +40,7 @@ class Dropout(Layer, type="Dropout", param="dropout_param"):
         self.ratio = self.param.dropout_ratio
         if not 0 < self.ratio < 1:
             raise self.error(f"dropout_param.dropout_ratio: must be between 0 and 1, both excluded, got {self.ratio:g}")
-        self.threshold = round(self.ratio * 2**32)
+        self.threshold = min(round(self.ratio * 2**31), 2**31 - 1)  # an int of CUDA's
         self.scale = 1 / (1 - self.ratio)
         self.stream = np.array([random.new_key()])
 

@@ -225,7 +225,7 @@ class Update:
             self._set_weights(self.average)
 
     def histories(self) -> list[np.ndarray]:
-        """The history blobs, to read and to write into, in Caffe's order: the first of all parameters, then the second."""
+        """The history blobs, to read and write, in Caffe's order: the first of all parameters, then the second."""
         found = []
         for history in self._histories:
             flat, start = history.to_host_for_writing(), 0

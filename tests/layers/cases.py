@@ -53,6 +53,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "Dropout": [
         Case('type: "Dropout" dropout_param { dropout_ratio: 0.25 }', bottoms=[(3, 50)]),
+        Case('type: "Dropout"', bottoms=[(3, 50)]),
         Case('type: "Dropout"', phase="TEST", reference=elementwise(lambda x: x)),
     ],
     "Softmax": [

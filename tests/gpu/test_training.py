@@ -1,0 +1,130 @@
+"""Training on a GPU, emulated or real: what the CPU computes, captured or not, resumed or not, with few copies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from emulator import COMPILER, EmulatedGpu
+
+from pycaffe_lite import device as devices
+from pycaffe_lite.data import mnist, synthetic_digits
+from pycaffe_lite.errors import DataError
+from pycaffe_lite.proto import NetParameter, SolverParameter, upgrade
+from pycaffe_lite.solver.solver import Solver
+
+MODELS = Path(__file__).resolve().parents[2] / "models" / "lenet"
+BATCH = 8
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with databases of 100 + 40 synthetic digits, and LeNet with a small batch."""
+    folder = tmp_path_factory.mktemp("digits")
+    images, labels = synthetic_digits.render(140, seed=1)
+    mnist.write_database(folder / "mnist_train_lmdb", mnist.Digits(images[:100], labels[:100]))
+    mnist.write_database(folder / "mnist_test_lmdb", mnist.Digits(images[100:], labels[100:]))
+    return folder
+
+
+def solver_of(folder: Path, **fields: object) -> Solver:
+    """LeNet's solver with fields changed; its net has small batches, and a Dropout layer behind ip1."""
+    param = upgrade.read_solver(MODELS / "lenet_solver.prototxt")
+    model, layers = NetParameter(), upgrade.read_net(MODELS / "lenet_train_test.prototxt").layer
+    for layer in layers:
+        if layer.type == "Data":
+            layer.data_param.source = str(folder / Path(layer.data_param.source).name)
+            layer.data_param.batch_size = BATCH
+        model.layer.append(layer)
+        if layer.name == "relu1":
+            model.layer.add(name="drop", type="Dropout", bottom=["ip1"], top=["ip1"])
+    for field in ("net", "test_iter", "snapshot"):
+        param.ClearField(field)
+    given = {"random_seed": 3, "test_iter": [2], "test_interval": 1000, "snapshot_after_train": False} | fields
+    param.MergeFrom(SolverParameter(net_param=model, **given))
+    return Solver(param)
+
+
+def losses(solver: Solver, iterations: int) -> list[float]:
+    return [solver.step(1) for _ in range(iterations)]
+
+
+def weights(solver: Solver) -> list[np.ndarray]:
+    return [blob.data.copy() for blobs in solver.net.params.values() for blob in blobs]
+
+
+@pytest.fixture
+def gpu(device):
+    """Every device but the CPU."""
+    if device is devices.CPU:
+        pytest.skip("that is what the others are compared with")
+    return device
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"type": "Adam", "base_lr": 0.001, "momentum2": 0.99, "iter_size": 2, "clip_gradients": 1.0}]
+)
+def test_lenet_trains_as_on_the_cpu(digits, gpu, fields):
+    here = solver_of(digits, **fields)
+    with devices.using(devices.CPU):
+        there = solver_of(digits, **fields)
+    assert here.net.device is gpu and there.net.device is devices.CPU
+    assert losses(here, 5) == pytest.approx(losses(there, 5), rel=1e-4)
+    for mine, wanted in zip(weights(here), weights(there)):
+        np.testing.assert_allclose(mine, wanted, atol=2e-4)
+    tested = [solver.test_nets[0].run_forward() for solver in (here, there)]
+    assert tested[0] == pytest.approx(tested[1], rel=1e-3)
+
+
+def test_captured_and_eager_runs_are_the_same_bits(digits, gpu, monkeypatch):
+    results = []
+    for captures in (True, False):
+        monkeypatch.setattr(gpu, "captures", captures)
+        solver = solver_of(digits)
+        results.append((losses(solver, 5), weights(solver)))
+    assert results[0][0] == results[1][0]
+    assert all(np.array_equal(a, b) for a, b in zip(results[0][1], results[1][1]))
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(digits, gpu, tmp_path):
+    prefix = str(tmp_path / "lenet")
+    whole = solver_of(digits, snapshot_prefix=prefix, ema_decay=0.5)
+    losses(whole, 3)
+    state = whole.snapshot()
+    rest = losses(whole, 3)
+    resumed = solver_of(digits, snapshot_prefix=prefix, ema_decay=0.5, random_seed=8)
+    resumed.restore(state)
+    assert losses(resumed, 3) == rest
+    assert all(np.array_equal(a, b) for a, b in zip(weights(resumed), weights(whole)))
+
+
+def test_a_wrong_label_is_named(digits, gpu):
+    solver = solver_of(digits)
+    solver.step(1)
+    solver.net.blobs["label"].data[...] = 11
+    with pytest.raises(DataError, match=r"label 11 .* outside the 10 classes"):
+        solver.net.forward(start="conv1")
+    solver.step(1)
+
+
+@pytest.mark.skipif(not COMPILER, reason="no g++, which the emulated GPU compiles with")
+def test_an_iteration_moves_the_batch_in_and_the_loss_out(digits):
+    class Counting(EmulatedGpu):
+        moved = ()
+
+        def copy_in(self, array, host):
+            self.moved += ((array.size, "in"),)
+            super().copy_in(array, host)
+
+        def copy_out(self, host, array):
+            self.moved += ((array.size, "out"),)
+            super().copy_out(host, array)
+
+    gpu = Counting()
+    with devices.using(gpu):
+        solver = solver_of(digits)
+        solver.step(2)
+        gpu.moved = ()
+        solver.step(1)
+    assert sorted(gpu.moved) == [(1, "out"), (8, "in"), (8, "in"), (BATCH * 28 * 28, "in")]
