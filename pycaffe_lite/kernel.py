@@ -141,8 +141,9 @@ def kernel(
 class DeviceFunction:
     """A helper that kernels call: plain Python here, compiled into each kernel that uses it."""
 
-    def __init__(self, function: Callable[..., Any]):
+    def __init__(self, function: Callable[..., Any], inline: bool = False):
         self.function, self.__doc__, self.__name__ = function, function.__doc__, function.__name__
+        self.inline = inline
         self.cuda_source: str | None = None
 
     def cuda(self, source: str) -> None:
@@ -156,6 +157,11 @@ class DeviceFunction:
 def device_function(function: Callable[..., Any]) -> DeviceFunction:
     """Mark a function as callable from kernels."""
     return DeviceFunction(function)
+
+
+def inline_function(function: Callable[..., Any]) -> DeviceFunction:
+    """The same for one so small that it is copied to wherever it is called."""
+    return DeviceFunction(function, inline=True)
 
 
 _LITERAL = re.compile(r"(?<![\w.])(\d+\.?\d*(?:[eE][+-]?\d+)?)(?![\w.])")

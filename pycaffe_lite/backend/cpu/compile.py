@@ -73,7 +73,7 @@ class _HelperCompiler(CompilerBase):
 _specialised: dict[tuple[Any, ...], Any] = {}
 
 
-def _specialise(function: FunctionType, element: Any, fast_math: frozenset[str]) -> Any:
+def _specialise(function: FunctionType, element: Any, fast_math: frozenset[str], inline: bool = False) -> Any:
     """The function for numba, with `T` the element type, and all helpers it names likewise; once in a process."""
     key = function, element, fast_math
     if key not in _specialised:
@@ -82,9 +82,10 @@ def _specialise(function: FunctionType, element: Any, fast_math: frozenset[str])
         space.update(where=_where)
         for name in function.__code__.co_names:
             if isinstance(space.get(name), DeviceFunction):
-                space[name] = _specialise(space[name].function, element, fast_math)
+                helper = space[name]
+                space[name] = _specialise(helper.function, element, fast_math, helper.inline)
         copy = FunctionType(function.__code__, space, function.__name__, function.__defaults__, function.__closure__)
-        options = {"nogil": True, "error_model": "numpy", "fastmath": set(fast_math)}
+        options = {"nogil": True, "error_model": "numpy", "fastmath": set(fast_math), "forceinline": inline}
         _specialised[key] = numba.njit(copy, pipeline_class=_HelperCompiler, **options)
     return _specialised[key]
 

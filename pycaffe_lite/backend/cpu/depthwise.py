@@ -20,19 +20,21 @@ from .plane import (
     BAND_ROWS,
     BATCH,
     CHANNELS,
+    HEIGHT,
+    IMAGE_WIDTH,
     OUT_HEIGHT,
     OUT_WIDTH,
-    OUTPUTS,
     OWN,
     PAD_X,
     PAD_Y,
+    STRIDE_X,
     STRIDE_Y,
     TAP_OFFSETS,
     TAPS,
     Band,
     Plane,
 )
-from .strips import convolve_strip_3x3, convolve_strip_5x5, put, sum_strip_3x3
+from .strips import convolve_strip_3x3, convolve_strip_5x5, put, spread_strip_3x3, sum_strip_3x3
 from .tile import FLAT
 from .vector import (
     LANES,
@@ -48,6 +50,8 @@ from .vector import (
 )
 from .workspace import scratch
 
+NEIGHBOURS = 4  # channels whose weight gradients are summed up together: memory likes long runs
+
 
 @kernel(
     "plan: long*, x: T*, w: T*, turned: int, bias: T*, has_bias: int, floor: T, scratch: long*, thread: int, "
@@ -62,28 +66,42 @@ def convolve_channel(i, plan, x, w, turned, bias, has_bias, floor, scratch, thre
     taps = plan[TAPS]
     for tap in range(taps):
         weights[tap] = w[channel * taps + (tap if turned == 0 else taps - 1 - tap)]
-    band = offset(weights, (taps + LANES - 1) // LANES * LANES)
-    fill_band(plan, x, image, 1, channel, 1, 0, plan[BAND_ROWS], band)
     start = bias[channel] if has_bias != 0 else T(0)
-    height, width, step = plan[OUT_HEIGHT], plan[OUT_WIDTH], plan[STRIDE_Y] * plan[BAND_ROW]
-    y = offset(y, i * height * width)
-    strips = plan[STRIPS]
-    for j in range(0, width, LANES):
-        column = max(0, min(j, width - LANES))
-        line, target, count = offset(band, column), offset(y, column), width - column
-        if strips == 3:
-            convolve_strip_3x3(line, step, weights, start, floor, target, width, height, count)
-        elif strips == 5:
-            convolve_strip_5x5(line, step, weights, start, floor, target, width, height, count)
-        elif height >= 4:
-            for first in range(0, height, 4):
-                # The last four rows may overlap those before them: computed again, with the same result.
-                row = min(first, height - 4)
-                source = offset(line, row * step)
-                sum_four_rows(plan, source, step, weights, start, floor, offset(target, row * width), width, count)
+    plane, target = offset(x, i * plan[HEIGHT] * plan[IMAGE_WIDTH]), offset(y, i * plan[OUT_HEIGHT] * plan[OUT_WIDTH])
+    band = offset(weights, (taps + LANES - 1) // LANES * LANES)
+    if plan[STRIPS] == 0:
+        fill_band(plan, x, image, 1, channel, 1, 0, plan[BAND_ROWS], band)
+    for j in range(0, plan[OUT_WIDTH], LANES):
+        # The last columns may overlap those before them; computed again, they come out the same.
+        column = max(0, min(j, plan[OUT_WIDTH] - LANES))
+        if plan[STRIPS] == 0:
+            convolve_columns(plan, offset(band, column), weights, start, floor, offset(target, column), column)
         else:
-            for row in range(height):
-                sum_row(plan, offset(line, row * step), weights, start, floor, offset(target, row * width), count)
+            convolve_strip(plan, plane, weights, start, floor, offset(target, column), column)
+
+
+@device_function
+def convolve_strip(plan, plane, weights, start, floor, target, column):  # type: ignore[no-untyped-def]
+    """Up to LANES columns of outputs from this one on, straight from the image."""
+    height, width, rows, pitch = plan[HEIGHT], plan[IMAGE_WIDTH], plan[OUT_HEIGHT], plan[OUT_WIDTH]
+    y, x, count = -plan[PAD_Y], column * plan[STRIDE_X] - plan[PAD_X], pitch - column
+    if plan[STRIPS] == 3:
+        stride = plan[STRIDE_X]
+        convolve_strip_3x3(plane, height, width, y, x, stride, weights, start, floor, target, pitch, rows, count)
+    else:
+        convolve_strip_5x5(plane, height, width, y, x, weights, start, floor, target, pitch, rows, count)
+
+
+@device_function
+def convolve_columns(plan, band, weights, start, floor, target, column):  # type: ignore[no-untyped-def]
+    """Up to LANES columns of outputs from this one on, tap by tap from a band."""
+    step, height, width = plan[STRIDE_Y] * plan[BAND_ROW], plan[OUT_HEIGHT], plan[OUT_WIDTH]
+    count = width - column
+    for first in range(0, height - 3, 4):
+        place, there = offset(band, first * step), offset(target, first * width)
+        sum_four_rows(plan, place, step, weights, start, floor, there, width, count)
+    for row in range(height // 4 * 4, height):
+        sum_row(plan, offset(band, row * step), weights, start, floor, offset(target, row * width), count)
 
 
 @device_function
@@ -117,8 +135,26 @@ def sum_row(plan, source, weights, start, floor, target, count):  # type: ignore
 # Forward and gradient of the weights: the size of a kernel that strips.py knows, else 0.
 STRIPS = OWN
 
+
+@kernel(
+    "plan: long*, dy: T*, w: T*, tasks: int, work: int -> dx: T*",
+    over="tasks",
+    work="work",
+)
+def spread_channel(i, plan, dy, w, tasks, work, dx):  # type: ignore[no-untyped-def]
+    """dx of one channel of one image, for kernels of 3x3 at stride 2."""
+    height, width, rows, columns = plan[OUT_HEIGHT], plan[OUT_WIDTH], plan[HEIGHT], plan[IMAGE_WIDTH]
+    plane, target = offset(dy, i * height * width), offset(dx, i * rows * columns)
+    weights = offset(w, i % plan[CHANNELS] * plan[TAPS])
+    for j in range(0, columns, 2 * LANES):
+        there = offset(target, j)
+        spread_strip_3x3(
+            plane, height, width, plan[PAD_Y], plan[PAD_X], weights, j // 2, there, columns, rows, columns - j
+        )
+
+
 # The gradient of x: sizes of the convolution itself. Its plan describes the band of dy.
-HEIGHT, WIDTH, ROW_STRIDE, COLUMN_STRIDE, ROW_PAD, COLUMN_PAD, ROW_KERNEL, COLUMN_KERNEL = range(OWN, OWN + 8)
+ROWS, COLUMNS, ROW_STRIDE, COLUMN_STRIDE, ROW_PAD, COLUMN_PAD, ROW_KERNEL, COLUMN_KERNEL = range(OWN, OWN + 8)
 
 
 @kernel(
@@ -134,12 +170,12 @@ def deconvolve_channel(i, plan, row_taps, column_taps, dy, w, scratch, thread, t
     band = offset(spare, LANES)
     fill_band(plan, dy, image, 1, channel, 1, 0, plan[BAND_ROWS], band)
     weights = offset(w, channel * plan[ROW_KERNEL] * plan[COLUMN_KERNEL])
-    width, stride, row_stride = plan[WIDTH], plan[COLUMN_STRIDE], plan[ROW_STRIDE]
-    for row in range(plan[HEIGHT]):
+    width, stride, row_stride = plan[COLUMNS], plan[COLUMN_STRIDE], plan[ROW_STRIDE]
+    for row in range(plan[ROWS]):
         y = (row + plan[ROW_PAD]) // row_stride
         taps = offset(row_taps, (row + plan[ROW_PAD] - y * row_stride) * (2 * plan[ROW_KERNEL] + 1))
         lines = offset(band, (y + plan[PAD_Y]) * plan[BAND_ROW] + plan[PAD_X])
-        target = offset(dx, (i * plan[HEIGHT] + row) * width)
+        target = offset(dx, (i * plan[ROWS] + row) * width)
         for j in range(0, (width + stride - 1) // stride, LANES):
             begin, count = offset(target, j * stride), width - j * stride
             if stride == 1:
@@ -173,33 +209,53 @@ def sum_phase(plan, lines, weights, row_taps, column_taps, phase, j):  # type: i
 
 @kernel(
     "plan: long*, x: T*, dy: T*, scratch: long*, thread: int, channels: int, work: int -> dw: T*",
-    over="channels",
+    over=f"(channels + {NEIGHBOURS - 1}) // {NEIGHBOURS}",
     work="work",
 )
 def sum_channel_weights(i, plan, x, dy, scratch, thread, channels, work, dw):  # type: ignore[no-untyped-def]
-    """The kernel of channel i: for every tap the sum, over all images, of what it met times dy."""
+    """The kernels of some channels: for every tap the sum, over all images, of what it met times dy."""
     taps, height, width = plan[TAPS], plan[OUT_HEIGHT], plan[OUT_WIDTH]
-    pitch = (width + LANES - 1) // LANES * LANES
+    first, last = i * NEIGHBOURS, min(i * NEIGHBOURS + NEIGHBOURS, channels)
+    room = (taps + 3) * LANES
     sums = floats_at(scratch[thread])
-    gradient = offset(sums, (taps + 3) * LANES)
-    band = offset(gradient, height * pitch)
-    zero_run(sums, (taps + 3) * LANES)
-    size = plan[BAND_ROWS] * plan[BAND_ROW]
+    zero_run(sums, NEIGHBOURS * room)
     for image in range(plan[BATCH]):
-        fill_band(plan, x, image, 1, i, 1, 0, plan[BAND_ROWS], band)
-        # Lanes without an output read on, into the next row or beyond the last: times zero, if it is a number.
-        zero_run(offset(band, size), LANES)
-        for row in range(height):
-            source = offset(dy, ((image * plan[OUTPUTS] + i) * height + row) * width)
-            copy_run(source, offset(gradient, row * pitch), width)
-        if plan[STRIPS] == 3:
-            for j in range(0, pitch, LANES):
-                sum_strip_3x3(offset(band, j), plan[BAND_ROW], offset(gradient, j), pitch, height, sums)
-            continue
-        for tap in range(0, taps, 4):
-            sum_four_taps(plan, band, gradient, pitch, tap, offset(sums, tap * LANES))
-    for tap in range(taps):
-        dw[i * taps + tap] += total(load(offset(sums, tap * LANES)))
+        for channel in range(first, last):
+            number, own = image * channels + channel, offset(sums, (channel - first) * room)
+            gradient = offset(dy, number * height * width)
+            if plan[STRIPS] == 3:
+                sum_strips(plan, offset(x, number * plan[HEIGHT] * plan[IMAGE_WIDTH]), gradient, own)
+            else:
+                sum_band(plan, x, image, channel, gradient, offset(sums, NEIGHBOURS * room), own)
+    for channel in range(first, last):
+        for tap in range(taps):
+            dw[channel * taps + tap] += total(load(offset(sums, (channel - first) * room + tap * LANES)))
+
+
+@device_function
+def sum_strips(plan, plane, gradient, sums):  # type: ignore[no-untyped-def]
+    """Add what the taps of a 3x3 kernel met in one image, straight from the image."""
+    stride, width = plan[STRIDE_X], plan[OUT_WIDTH]
+    for j in range(0, width, LANES):
+        sum_strip_3x3(
+            plane, plan[HEIGHT], plan[IMAGE_WIDTH], -plan[PAD_Y], j * stride - plan[PAD_X], stride,
+            offset(gradient, j), width, plan[OUT_HEIGHT], width - j, sums
+        )  # fmt: skip
+
+
+@device_function
+def sum_band(plan, x, image, channel, dy, spare, sums):  # type: ignore[no-untyped-def]
+    """Add what the taps met in one image, four taps at a time."""
+    height, width = plan[OUT_HEIGHT], plan[OUT_WIDTH]
+    pitch = (width + LANES - 1) // LANES * LANES
+    gradient, band = spare, offset(spare, height * pitch)
+    fill_band(plan, x, image, 1, channel, 1, 0, plan[BAND_ROWS], band)
+    # Lanes without an output read on, into the next row or beyond the last: times zero, if it is a number.
+    zero_run(offset(band, plan[BAND_ROWS] * plan[BAND_ROW]), LANES)
+    for row in range(height):
+        copy_run(offset(dy, row * width), offset(gradient, row * pitch), width)
+    for tap in range(0, plan[TAPS], 4):
+        sum_four_taps(plan, band, gradient, pitch, tap, offset(sums, tap * LANES))
 
 
 @device_function
@@ -224,8 +280,9 @@ def sum_four_taps(plan, band, gradient, pitch, tap, sums):  # type: ignore[no-un
 
 
 def _strips(of: Plane) -> int:
-    plain = of.stride_y == of.stride_x == of.dilation_y == of.dilation_x == 1
-    return of.kernel_y if plain and of.kernel_y == of.kernel_x and of.kernel_y in (3, 5) else 0
+    kinds = ((3, 1), (3, 2), (5, 1))
+    known = of.dilation_y == of.dilation_x == 1 and of.kernel_y == of.kernel_x and of.stride_y == of.stride_x
+    return of.kernel_y if known and (of.kernel_y, of.stride_y) in kinds else 0
 
 
 def _work(of: Plane) -> int:
@@ -249,6 +306,9 @@ def deconvolve(of: Plane, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> None
     """dx = the gradient of the x that `of` convolves with w to y."""
     if of.stride_y == of.stride_x == 1:
         convolve(of.turned(), dy, w, None, dx, relu=False, turned=True)
+        return
+    if _strips(of) == 3:
+        spread_channel(Band(of, 1, 1).plan([]), dy, w, of.batch * of.channels, _work(of), dx)
         return
     # Taps that met a row of dx lie at the row (row + pad) // stride of dy, and up to `above` rows before it.
     above, left = _reach(of.kernel_y, of.stride_y, of.dilation_y), _reach(of.kernel_x, of.stride_x, of.dilation_x)
@@ -275,5 +335,6 @@ def add_weights_grad(of: Plane, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -
     """dw += the gradient of the weights."""
     band = Band(of, 1, of.out_height)
     gradient = of.out_height * ceil_div(of.out_width, LANES) * LANES
-    room = scratch(4 * ((of.taps + 3) * LANES + gradient + band.floats(1)))
-    sum_channel_weights(band.plan([_strips(of)]), x, dy, room, 0, of.channels, of.batch * _work(of), dw)
+    room = scratch(4 * (NEIGHBOURS * (of.taps + 3) * LANES + gradient + band.floats(1)))
+    work = NEIGHBOURS * of.batch * _work(of)
+    sum_channel_weights(band.plan([_strips(of)]), x, dy, room, 0, of.channels, work, dw)

@@ -1,98 +1,190 @@
-"""Kernels of 3x3 and 5x5 at stride 1, column by column of vectors: every row of input is loaded once.
+"""Depthwise kernels of 3x3 and 5x5 straight from the image, one strip of LANES columns of output after the other.
 
-A strip goes down an image. At every row, its few vectors (LANES inputs and what lies 1, 2 ... further) take
-part in the sums of as many rows of output as the kernel is high; the oldest of these sums is then complete.
+A strip goes down the image. The few vectors of a row of input that its outputs need are made once and take
+part in the sums of all rows of output that they belong to. Lanes outside the image are not read: zeros.
 """
 
 from __future__ import annotations
 
-from ...kernel import T, device_function
+from ...kernel import T, device_function, inline_function
 from .atoms import offset
-from .vector import LANES, at_least, load, multiply_add, splat, store, store_some
+from .vector import (
+    LANES,
+    at_least,
+    evens,
+    load,
+    load_between,
+    multiply_add,
+    odds,
+    splat,
+    store,
+    store_some,
+    zip_high,
+    zip_low,
+)
 
 
-@device_function
+@inline_function
 def put(target, vector, count):  # type: ignore[no-untyped-def]
-    """Store a vector, or what is wanted of it."""
+    """Store a vector, or the first `count` lanes of it."""
     if count >= LANES:
         store(target, vector)
     else:
         store_some(target, vector, count)
 
 
-@device_function
-def three_taps(line, a, b, c, sum):  # type: ignore[no-untyped-def]
-    """One row of a kernel of three columns."""
-    sum = multiply_add(load(line), a, sum)
-    sum = multiply_add(load(offset(line, 1)), b, sum)
-    return multiply_add(load(offset(line, 2)), c, sum)
+@inline_function
+def lanes(line, at, first, last):  # type: ignore[no-untyped-def]
+    """The vector at line[at]; zero where it is before line[first] or not before line[last]."""
+    if first <= at and at + LANES <= last:
+        return load(offset(line, at))
+    return load_between(offset(line, at), first - at, last - at)
+
+
+@inline_function
+def three(line, first, last, stride):  # type: ignore[no-untyped-def]
+    """What a row of three taps meets: LANES numbers for each tap, 1 or 2 apart."""
+    if stride == 1:
+        return lanes(line, 0, first, last), lanes(line, 1, first, last), lanes(line, 2, first, last)
+    a, b = lanes(line, 0, first, last), lanes(line, LANES, first, last)
+    c, d = lanes(line, 2, first, last), lanes(line, LANES + 2, first, last)
+    return evens(a, b), odds(a, b), evens(c, d)
+
+
+@inline_function
+def three_or_none(plane, y, height, width, column, stride):  # type: ignore[no-untyped-def]
+    """The same for row y of an image, from this column on; zeros where there is no such row."""
+    if y < 0 or y >= height:
+        none = splat(T(0))
+        return none, none, none
+    return three(offset(plane, y * width + column), -column, width - column, stride)
+
+
+@inline_function
+def times(row, a, b, c, sum):  # type: ignore[no-untyped-def]
+    """Add the products of a row of three taps."""
+    x, y, z = row
+    return multiply_add(z, c, multiply_add(y, b, multiply_add(x, a, sum)))
 
 
 @device_function
-def five_taps(line, weights, sum):  # type: ignore[no-untyped-def]
-    """One row of a kernel of five columns."""
-    sum = multiply_add(load(line), splat(weights[0]), sum)
-    sum = multiply_add(load(offset(line, 1)), splat(weights[1]), sum)
-    sum = multiply_add(load(offset(line, 2)), splat(weights[2]), sum)
-    sum = multiply_add(load(offset(line, 3)), splat(weights[3]), sum)
-    return multiply_add(load(offset(line, 4)), splat(weights[4]), sum)
-
-
-@device_function
-def convolve_strip_3x3(line, pitch, weights, start, floor, target, width, height, count):  # type: ignore[no-untyped-def]
-    """Up to LANES columns of `height` rows of output."""
+def convolve_strip_3x3(  # type: ignore[no-untyped-def]
+    plane, height, width, y, column, stride, weights, start, floor, target, pitch, rows, count
+):
+    """Up to LANES columns of `rows` rows of output; the first tap of the first meets (y, column)."""
     w0, w1, w2 = splat(weights[0]), splat(weights[1]), splat(weights[2])
     w3, w4, w5 = splat(weights[3]), splat(weights[4]), splat(weights[5])
     w6, w7, w8 = splat(weights[6]), splat(weights[7]), splat(weights[8])
     begin, least = splat(start), splat(floor)
-    a = b = begin
-    for row in range(-2, height):
-        done = three_taps(line, w6, w7, w8, a)
-        a = three_taps(line, w3, w4, w5, b)
-        b = three_taps(line, w0, w1, w2, begin)
-        if row >= 0:
-            put(offset(target, row * width), at_least(done, least), count)
-        line = offset(line, pitch)
+    above = three_or_none(plane, y, height, width, column, stride)
+    here = three_or_none(plane, y + 1, height, width, column, stride)
+    for row in range(rows):
+        y += stride
+        below = three_or_none(plane, y + 2 - stride, height, width, column, stride)
+        sum = times(below, w6, w7, w8, times(here, w3, w4, w5, times(above, w0, w1, w2, begin)))
+        put(offset(target, row * pitch), at_least(sum, least), count)
+        if stride == 1:
+            above, here = here, below
+        else:
+            above, here = below, three_or_none(plane, y + 1, height, width, column, stride)
+
+
+@inline_function
+def five_taps(line, first, last, weights, sum):  # type: ignore[no-untyped-def]
+    """Add the products of a row of five taps."""
+    sum = multiply_add(lanes(line, 0, first, last), splat(weights[0]), sum)
+    sum = multiply_add(lanes(line, 1, first, last), splat(weights[1]), sum)
+    sum = multiply_add(lanes(line, 2, first, last), splat(weights[2]), sum)
+    sum = multiply_add(lanes(line, 3, first, last), splat(weights[3]), sum)
+    return multiply_add(lanes(line, 4, first, last), splat(weights[4]), sum)
 
 
 @device_function
-def convolve_strip_5x5(line, pitch, weights, start, floor, target, width, height, count):  # type: ignore[no-untyped-def]
-    """Up to LANES columns of `height` rows of output."""
+def convolve_strip_5x5(  # type: ignore[no-untyped-def]
+    plane, height, width, y, column, weights, start, floor, target, pitch, rows, count
+):
+    """Up to LANES columns of `rows` rows of output at stride 1: sums of five rows are under way at a time."""
     begin, least = splat(start), splat(floor)
     a = b = c = d = begin
-    for row in range(-4, height):
-        done = five_taps(line, offset(weights, 20), a)
-        a = five_taps(line, offset(weights, 15), b)
-        b = five_taps(line, offset(weights, 10), c)
-        c = five_taps(line, offset(weights, 5), d)
-        d = five_taps(line, weights, begin)
+    first, last = -column, width - column
+    for row in range(-4, rows):
+        at = y + row + 4
+        done, line = a, offset(plane, at * width + column)
+        if at >= 0 and at < height:
+            done = five_taps(line, first, last, offset(weights, 20), a)
+            a = five_taps(line, first, last, offset(weights, 15), b)
+            b = five_taps(line, first, last, offset(weights, 10), c)
+            c = five_taps(line, first, last, offset(weights, 5), d)
+            d = five_taps(line, first, last, weights, begin)
+        else:
+            a, b, c, d = b, c, d, begin
         if row >= 0:
-            put(offset(target, row * width), at_least(done, least), count)
-        line = offset(line, pitch)
+            put(offset(target, row * pitch), at_least(done, least), count)
+
+
+@inline_function
+def spread(plane, y, height, width, at, odd, weights, once, twice):  # type: ignore[no-untyped-def]
+    """What row y of dy gives to columns of dx that are met once, by the middle tap, and to those met twice."""
+    if y < 0 or y >= height:
+        return once, twice
+    line = offset(plane, y * width)
+    here = lanes(line, at, 0, width)
+    next = lanes(line, at + 1, 0, width) if odd else lanes(line, at - 1, 0, width)
+    first, last = (next, here) if odd else (here, next)
+    once = multiply_add(here, splat(weights[1]), once)
+    return once, multiply_add(last, splat(weights[2]), multiply_add(first, splat(weights[0]), twice))
 
 
 @device_function
-def sum_strip_3x3(line, pitch, gradient, gradient_pitch, height, sums):  # type: ignore[no-untyped-def]
-    """Add to nine vectors of sums what the nine taps met in a strip, times LANES columns of dy."""
+def spread_strip_3x3(plane, height, width, pad_y, pad_x, weights, column, target, pitch, rows, count):  # type: ignore[no-untyped-def]
+    """Up to 2 * LANES columns of dx at stride 2, where every other row and column is met by the middle tap only."""
+    odd, at, none = pad_x % 2 == 1, column + pad_x // 2, splat(T(0))
+    for row in range(rows):
+        y = (row + pad_y) // 2
+        if (row + pad_y) % 2 == 1:
+            once, twice = spread(plane, y, height, width, at, odd, offset(weights, 3), none, none)
+        else:
+            once, twice = spread(plane, y, height, width, at, odd, weights, none, none)
+            once, twice = spread(plane, y - 1, height, width, at, odd, offset(weights, 6), once, twice)
+        even, uneven = (once, twice) if odd else (twice, once)
+        put(offset(target, row * pitch), zip_low(even, uneven), count)
+        put(offset(target, row * pitch + LANES), zip_high(even, uneven), count - LANES)
+
+
+@device_function
+def sum_strip_3x3(plane, height, width, y, column, stride, gradient, pitch, rows, count, sums):  # type: ignore[no-untyped-def]
+    """Add to nine vectors of sums what the nine taps met, times up to LANES columns of dy."""
     s0, s1, s2 = load(sums), load(offset(sums, LANES)), load(offset(sums, 2 * LANES))
     s3, s4, s5 = load(offset(sums, 3 * LANES)), load(offset(sums, 4 * LANES)), load(offset(sums, 5 * LANES))
     s6, s7, s8 = load(offset(sums, 6 * LANES)), load(offset(sums, 7 * LANES)), load(offset(sums, 8 * LANES))
-    none = splat(T(0))
-    a = b = none  # dy one and two rows above
-    for row in range(height + 2):
-        new = load(gradient) if row < height else none
-        x, y, z = load(line), load(offset(line, 1)), load(offset(line, 2))
-        s0, s1, s2 = multiply_add(x, new, s0), multiply_add(y, new, s1), multiply_add(z, new, s2)
-        s3, s4, s5 = multiply_add(x, a, s3), multiply_add(y, a, s4), multiply_add(z, a, s5)
-        s6, s7, s8 = multiply_add(x, b, s6), multiply_add(y, b, s7), multiply_add(z, b, s8)
-        a, b = new, a
-        line, gradient = offset(line, pitch), offset(gradient, gradient_pitch)
-    store(sums, s0)
-    store(offset(sums, LANES), s1)
-    store(offset(sums, 2 * LANES), s2)
-    store(offset(sums, 3 * LANES), s3)
-    store(offset(sums, 4 * LANES), s4)
-    store(offset(sums, 5 * LANES), s5)
-    store(offset(sums, 6 * LANES), s6)
-    store(offset(sums, 7 * LANES), s7)
-    store(offset(sums, 8 * LANES), s8)
+    above = three_or_none(plane, y, height, width, column, stride)
+    here = three_or_none(plane, y + 1, height, width, column, stride)
+    for row in range(rows):
+        y += stride
+        below = three_or_none(plane, y + 2 - stride, height, width, column, stride)
+        dy = lanes(offset(gradient, row * pitch), 0, 0, count)
+        s0, s1, s2 = add_products(above, dy, s0, s1, s2)
+        s3, s4, s5 = add_products(here, dy, s3, s4, s5)
+        s6, s7, s8 = add_products(below, dy, s6, s7, s8)
+        if stride == 1:
+            above, here = here, below
+        else:
+            above, here = below, three_or_none(plane, y + 1, height, width, column, stride)
+    keep_three(sums, s0, s1, s2)
+    keep_three(offset(sums, 3 * LANES), s3, s4, s5)
+    keep_three(offset(sums, 6 * LANES), s6, s7, s8)
+
+
+@inline_function
+def add_products(row, dy, a, b, c):  # type: ignore[no-untyped-def]
+    """The sums of three taps, with what the taps of a row met times dy."""
+    x, y, z = row
+    return multiply_add(x, dy, a), multiply_add(y, dy, b), multiply_add(z, dy, c)
+
+
+@inline_function
+def keep_three(sums, a, b, c):  # type: ignore[no-untyped-def]
+    """Store three vectors."""
+    store(sums, a)
+    store(offset(sums, LANES), b)
+    store(offset(sums, 2 * LANES), c)

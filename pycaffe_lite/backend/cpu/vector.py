@@ -78,6 +78,11 @@ def evens(a, b):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
+def odds(a, b):  # type: ignore[no-untyped-def]
+    """The other lanes of a, then those of b."""
+    raise NotImplementedError("compiled code only")
+
+
 def zip_low(a, b):  # type: ignore[no-untyped-def]
     """The first lane of a, the first of b, the second of a ...: the first half of what they make."""
     raise NotImplementedError("compiled code only")

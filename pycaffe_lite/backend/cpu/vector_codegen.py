@@ -100,8 +100,8 @@ def emit_at_least(builder: Any, value: Any, floor: Any) -> Any:
     return builder.select(builder.fcmp_ordered("<", value, floor), floor, value)
 
 
-def emit_evens(builder: Any, a: Any, b: Any) -> Any:
-    return builder.shuffle_vector(a, b, ir.Constant(INTEGERS, list(range(0, 2 * LANES, 2))))
+def emit_every_second(builder: Any, a: Any, b: Any, first: int) -> Any:
+    return builder.shuffle_vector(a, b, ir.Constant(INTEGERS, list(range(first, 2 * LANES, 2))))
 
 
 def emit_zip(builder: Any, a: Any, b: Any, first: int) -> Any:
@@ -189,7 +189,8 @@ fixed(vector.splat, FLOATS, (types.float32,), emit_splat)
 fixed(vector.add, FLOATS, (FLOATS, FLOATS), lambda b, x, y: b.fadd(x, y))
 fixed(vector.multiply_add, FLOATS, (FLOATS, FLOATS, FLOATS), emit_multiply_add)
 fixed(vector.at_least, FLOATS, (FLOATS, FLOATS), emit_at_least)
-fixed(vector.evens, FLOATS, (FLOATS, FLOATS), emit_evens)
+fixed(vector.evens, FLOATS, (FLOATS, FLOATS), lambda b, x, y: emit_every_second(b, x, y, 0))
+fixed(vector.odds, FLOATS, (FLOATS, FLOATS), lambda b, x, y: emit_every_second(b, x, y, 1))
 fixed(vector.zip_low, FLOATS, (FLOATS, FLOATS), lambda b, x, y: emit_zip(b, x, y, 0))
 fixed(vector.zip_high, FLOATS, (FLOATS, FLOATS), lambda b, x, y: emit_zip(b, x, y, LANES // 2))
 fixed(vector.total, types.float32, (FLOATS,), emit_total)
