@@ -32,6 +32,7 @@ class Geometry:
     pad: Sequence[int]
     dilation: Sequence[int]
     group: int = 1
+    engine: str = "DEFAULT"  # who computes it on a GPU: our kernels (CAFFE), cuDNN, or cuDNN if it is there
 
     def copy_as(self, kind: type[Any]) -> Any:
         """The same geometry as an object of another class."""

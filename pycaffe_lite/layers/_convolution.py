@@ -81,9 +81,9 @@ class ConvolutionBase(Layer):
                 )
 
     def geometry(self, batch: int, channels: int, size: tuple[int, ...], outputs: int) -> ops.Convolution:
-        return ops.Convolution(
-            batch, channels, size, outputs, self.kernel, self.stride, self.pad, self.dilation, self.param.group
-        )
+        engine = type(self.param).Engine.Name(self.param.engine)
+        windows = self.kernel, self.stride, self.pad, self.dilation
+        return ops.Convolution(batch, channels, size, outputs, *windows, self.param.group, engine)
 
     def shapes(self, bottom) -> Shapes:
         raise NotImplementedError

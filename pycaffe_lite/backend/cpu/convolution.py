@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from ...geometry import Geometry
 from . import depthwise, im2col
 from .convolve import convolve
 from .deconvolve import deconvolve
@@ -18,56 +16,11 @@ from .reduce import add_channels
 from .weights_grad import add_weights_grad
 
 
-@dataclass(frozen=True)
-class Convolution:
-    """The geometry of a convolution, one number per axis; its methods launch kernels on blobs.
+class Convolution(Geometry):
+    """A convolution on the CPU; its methods launch kernels on blobs.
 
-    Blobs are C-contiguous: x (batch, channels, *size), w (outputs, channels / group, *kernel), bias
-    (outputs) and y (batch, outputs, *output). `forward` and `backward_data` overwrite their results,
-    gradients of w and of the bias are added to.
+    `forward` and `backward_data` overwrite their results, gradients of w and of the bias are added to.
     """
-
-    batch: int
-    channels: int
-    size: Sequence[int]
-    outputs: int
-    kernel: Sequence[int]
-    stride: Sequence[int]
-    pad: Sequence[int]
-    dilation: Sequence[int]
-    group: int = 1
-
-    @cached_property
-    def output(self) -> tuple[int, ...]:
-        """The spatial shape of y."""
-        axes = zip(self.size, self.kernel, self.stride, self.pad, self.dilation)
-        return tuple((size + 2 * pad - dilation * (k - 1) - 1) // s + 1 for size, k, s, pad, dilation in axes)
-
-    @cached_property
-    def points(self) -> int:
-        """Values in a channel of x."""
-        return math.prod(self.size)
-
-    @cached_property
-    def positions(self) -> int:
-        """Values in a channel of y."""
-        return math.prod(self.output)
-
-    @cached_property
-    def taps(self) -> int:
-        """Weights that a channel of x meets on its way to a channel of y."""
-        return math.prod(self.kernel)
-
-    @cached_property
-    def depth(self) -> int:
-        """Products that make one output value."""
-        return self.channels // self.group * self.taps
-
-    @cached_property
-    def geometry(self) -> np.ndarray:
-        """The table that kernels read: size, output, kernel, stride, pad, dilation of every axis."""
-        columns = (self.size, self.output, self.kernel, self.stride, self.pad, self.dilation)
-        return np.ascontiguousarray(np.array(columns, np.int32).T)
 
     def is_fast(self, blob: np.ndarray) -> bool:
         """Whether the fast kernels can compute it: they know planes, lines and float32."""

@@ -1,8 +1,7 @@
 """Convolution the plain way, in any number of dimensions: images as matrices, then matrix products.
 
 Row `(c, tap)` of the column matrix holds, for every output position, the input value that this tap of
-channel c meets there, zero outside the image. `geometry` lists `FIELDS` numbers per axis: size, output,
-kernel, stride, pad, dilation.
+channel c meets there, zero outside the image. `geometry` is the table of a Geometry.
 """
 
 from __future__ import annotations
@@ -11,34 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...kernel import T, device_function, kernel
+from ...geometry import input_place
+from ...kernel import T, kernel
 from .gemm import gemm
 from .workspace import workspace
 
 if TYPE_CHECKING:
     from .convolution import Convolution
-
-FIELDS = 6
-
-
-@device_function
-def input_place(tap, position, axes, geometry):  # type: ignore[no-untyped-def]
-    """Where in its image tap number `tap` of output number `position` reads; -1 outside the image."""
-    place = 0
-    pitch = 1
-    for reverse in range(axes):
-        at = (axes - 1 - reverse) * FIELDS
-        size, output, taps = geometry[at], geometry[at + 1], geometry[at + 2]
-        stride, pad, dilation = geometry[at + 3], geometry[at + 4], geometry[at + 5]
-        coordinate = position % output * stride - pad + tap % taps * dilation
-        if coordinate < 0 or coordinate >= size:
-            return -1
-        place += coordinate * pitch
-        pitch *= size
-        position //= output
-        tap //= taps
-    return place
-
 
 @kernel(
     "x: T*, channels: int, size: int, taps: int, positions: int, axes: int, geometry: int* -> columns: T*",
@@ -87,7 +65,7 @@ def _columns(of: Convolution, dtype: np.dtype) -> np.ndarray:
 
 def _shape(of: Convolution) -> tuple[int, int, int, int, int, np.ndarray]:
     """What the two kernels between image and matrix want to know."""
-    return of.channels, of.points, of.taps, of.positions, len(of.size), of.geometry
+    return of.channels, of.points, of.taps, of.positions, len(of.size), of.table
 
 
 def _from(array: np.ndarray, start: int) -> np.ndarray:
