@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_convolution import TABLE, blobs, reference
+from convolution_cases import TABLE, blobs, reference
 from test_gemm import SHAPES
 
 from pycaffe_lite import ops

@@ -1,0 +1,69 @@
+"""Nothing beyond the arrays is touched: every array ends, or begins, at a page that kills who reads it."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+_kept: list[Any] = []
+
+
+def guarded(array: np.ndarray, at_end: bool) -> np.ndarray:
+    """A copy of an array, between two pages that nobody may touch."""
+    page = mmap.PAGESIZE
+    pages = -(-array.nbytes // page)
+    room = mmap.mmap(-1, (pages + 2) * page)
+    _kept.append(room)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(room))
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    for address in (start, start + (pages + 1) * page):
+        assert protect(ctypes.c_void_p(address), ctypes.c_size_t(page), 0) == 0, os.strerror(ctypes.get_errno())
+    place = page + (pages * page - array.nbytes if at_end else 0)
+    copy = np.frombuffer(room, array.dtype, array.size, place).reshape(array.shape)
+    copy[:] = array
+    return copy
+
+
+def run_all() -> None:
+    """Every kernel on guarded arrays; a fault ends the process."""
+    from convolution_cases import TABLE, blobs
+    from test_gemm import SHAPES
+
+    from pycaffe_lite.backend.cpu.convolution import Convolution
+    from pycaffe_lite.backend.cpu.gemm import gemm
+    from pycaffe_lite.backend.cpu.reduce import add_rows
+
+    for at_end in (True, False):
+        for shape in TABLE:
+            of = Convolution(*shape)
+            has = {name: guarded(array, at_end) for name, array in blobs(of, np.float32).items()}
+            of.forward(has["x"], has["w"], has["b"], has["y"])
+            of.backward_data(has["dy"], has["w"], has["dx"])
+            of.backward_weights(has["x"], has["dy"], has["w"])
+            of.backward_bias(has["dy"], has["b"])
+        for m, n, k in SHAPES:
+            for ta, tb in ((False, False), (False, True), (True, False), (True, True)):
+                sizes = (k, m) if ta else (m, k), (n, k) if tb else (k, n), (m, n), (n,)
+                a, b, c, bias = (guarded(np.ones(size, np.float32), at_end) for size in sizes)
+                gemm(ta, tb, m, n, k, a, a.shape[1], b, b.shape[1], c, n, bias=bias)
+                add_rows(c, bias)
+    print("all inside")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+def test_nothing_beyond_the_arrays_is_touched() -> None:
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here), str(here.parent.parent), os.environ.get("PYTHONPATH", "")])
+    program = "import faulthandler, test_bounds; faulthandler.enable(); test_bounds.run_all()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=dict(os.environ, PYTHONPATH=paths), capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "all inside" in done.stdout, done.stderr[-3000:]

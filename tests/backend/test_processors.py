@@ -1,0 +1,42 @@
+"""The same results from the code for other processors: each in a process of its own, on a part of the table."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+AVX2 = "+avx,+avx2,+fma,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+bmi,+bmi2,+f16c,+lzcnt,+movbe"
+PROCESSORS = {"AVX2": ("x86-64-v3", AVX2), "any": ("x86-64", "+sse2")}
+
+PROGRAM = """
+import numpy as np
+from convolution_cases import TABLE, check
+from pycaffe_lite.backend.cpu import tile, vector
+from pycaffe_lite.backend.cpu.convolution import Convolution
+from test_gemm import SHAPES, check as check_gemm
+
+print(vector.LANES, tile.ASSEMBLY)
+for shape in TABLE:
+    check(Convolution(*shape), np.float32, relu=True)
+for shape in SHAPES:
+    for transposed in (False, True):
+        check_gemm(transposed, transposed, *shape, np.float32, bias=True)
+        check_gemm(False, transposed, *shape, np.float32, gap=3, accumulate=True, relu=True)
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names processors of another kind")
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_code_for_other_processors(name: str) -> None:
+    processor, features = PROCESSORS[name]
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here), str(here.parent.parent), os.environ.get("PYTHONPATH", "")])
+    environment = dict(os.environ, NUMBA_CPU_NAME=processor, NUMBA_CPU_FEATURES=features, PYTHONPATH=paths)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split() == (["8", "True"] if name == "AVX2" else ["4", "False"])
