@@ -92,6 +92,9 @@ def check(shape: tuple[int, ...], param: Any) -> None:
         raise ConfigError(
             f"unknown filler type {param.type!r}{suggest(param.type, FILLERS)}; known: {', '.join(FILLERS)}"
         )
+    for name in ("value", "min", "max", "mean", "std"):
+        if not math.isfinite(getattr(param, name)):
+            raise ConfigError(f"{param.type} filler: {name} must be a finite number, got {getattr(param, name):g}")
     if param.type == "gaussian":
         if param.std < 0:
             raise ConfigError(f"gaussian filler: std must not be negative, got {param.std:g}")

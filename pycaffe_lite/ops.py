@@ -21,27 +21,37 @@ def gemm(
     accumulate: bool = False,
 ) -> None:
     """out (m x n) = op(a) (m x k) times op(b) (k x n), row-major; added to what is there with `accumulate`."""
-    current_launcher().device.gemm(a, b, out, m, n, k, trans_a, trans_b, accumulate)
+    if k and m * n:
+        current_launcher().device.gemm(a, b, out, m, n, k, trans_a, trans_b, accumulate)
+    elif not accumulate:
+        fill(0, m * n, out)  # sums of nothing
 
 
 class Convolution(Geometry):
-    """The convolutions of one geometry. Gradients of w and of the bias are added to, all else is overwritten."""
+    """The convolutions of one geometry. Gradients of w and of the bias are added to, all else is overwritten.
+
+    The batch may be empty, which leaves nothing to compute.
+    """
 
     def forward(self, x: Any, w: Any, bias: Any, y: Any, relu: bool = False) -> None:
         """y = w * x, plus the bias of each output channel if there is one, then ReLU."""
-        self._here().forward(x, w, bias, y, relu)
+        if self.batch:
+            self._here().forward(x, w, bias, y, relu)
 
     def backward_data(self, dy: Any, w: Any, dx: Any) -> None:
         """dx = the gradient of x."""
-        self._here().backward_data(dy, w, dx)
+        if self.batch:
+            self._here().backward_data(dy, w, dx)
 
     def backward_weights(self, x: Any, dy: Any, dw: Any) -> None:
         """dw += the gradient of w."""
-        self._here().backward_weights(x, dy, dw)
+        if self.batch:
+            self._here().backward_weights(x, dy, dw)
 
     def backward_bias(self, dy: Any, db: Any) -> None:
         """db += the gradient of the bias."""
-        self._here().backward_bias(dy, db)
+        if self.batch:
+            self._here().backward_bias(dy, db)
 
     def _here(self) -> Any:
         return current_launcher().device.convolution(self)

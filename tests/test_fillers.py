@@ -147,6 +147,8 @@ def test_every_shape_is_filled(kind, shape):
     [
         ('type: "xaver"', "unknown filler type 'xaver'; did you mean 'xavier'.; known: constant, uniform"),
         ('type: "uniform" min: 1 max: 0', "uniform filler: max must not be below min 1, got 0"),
+        ('type: "uniform" max: inf', "uniform filler: max must be a finite number, got inf"),
+        ("value: nan", "constant filler: value must be a finite number, got nan"),
         ('type: "gaussian" std: -1', "gaussian filler: std must not be negative, got -1"),
         ('type: "gaussian" sparse: -2', "gaussian filler: sparse must be -1 .off. or a number of inputs, got -2"),
         ('type: "xavier" sparse: 3', "xavier filler: sparse is only for the gaussian filler, got 3"),

@@ -53,6 +53,8 @@ class ConvolutionBase(Layer):
                 raise self.error(f"all bottoms must have one shape, got {shape} and (bottom {index}) {other}")
         axis = self.axis(self.param.axis, shape, "convolution_param.axis")
         size = shape[axis + 1 :]
+        if not all(shape[axis:]):
+            raise self.error(f"bottom: only the batch may be empty, not channels or space, got shape {shape}")
         self.kernel = self.spread("kernel", len(size), None, 1, "kernel_size")
         self.stride = self.spread("stride", len(size), 1, 1)
         self.pad = self.spread("pad", len(size), 0, 0)

@@ -318,7 +318,7 @@ def test_sharing_needs_equal_shapes(net, path):
 # Values that are wrong ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("label", [5, -1, 1e9])
+@pytest.mark.parametrize("label", [5, -1, 1e9, float("nan")])
 def test_a_label_outside_the_classes_is_named_with_its_place(net, label):
     data = batch()
     good = data["label"].copy()

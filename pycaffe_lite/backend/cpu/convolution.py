@@ -24,7 +24,7 @@ class Convolution(Geometry):
 
     def is_fast(self, blob: np.ndarray) -> bool:
         """Whether the fast kernels can compute it: they know planes, lines and float32."""
-        return len(self.size) <= 2 and blob.dtype == np.float32
+        return len(self.size) in (1, 2) and blob.dtype == np.float32
 
     @property
     def is_depthwise(self) -> bool:
