@@ -34,7 +34,7 @@ _HOMES = {
 }
 _SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 
-__all__ = ["TEST", "TRAIN", "layer_type_list", *_HOMES, *(f"{name}Solver" for name in _SOLVERS)]
+__all__ = ["TEST", "TRAIN", "layer_type_list", *_HOMES, *(f"{name}Solver" for name in _SOLVERS)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from .blob import Blob as Blob

@@ -36,9 +36,7 @@ def where(condition: bool, a: Any, b: Any) -> Any:
     return a if condition else b
 
 
-_MATH = {
-    name: getattr(math, name) for name in ("exp", "log", "log1p", "sqrt", "tanh", "pow", "fabs", "floor")
-}
+_MATH = {name: getattr(math, name) for name in ("exp", "log", "log1p", "sqrt", "tanh", "pow", "fabs", "floor")}
 _KINDS = ("T", "int", "double", "T*", "int*", "long*", "byte*", "double*")
 _ITEM = re.compile(r"^(\w+):\s*(\w+\*?)$")
 
@@ -64,9 +62,7 @@ def parse_signature(text: str) -> list[Parameter]:
         for item in filter(None, (piece.strip() for piece in part.split(","))):
             match = _ITEM.match(item)
             if not match or match[2] not in _KINDS:
-                raise TypeError(
-                    f"kernel signature {text!r}: cannot read {item!r}; kinds are {', '.join(_KINDS)}"
-                )
+                raise TypeError(f"kernel signature {text!r}: cannot read {item!r}; kinds are {', '.join(_KINDS)}")
             parameters.append(Parameter(match[1], match[2], written))
     if not arrow:
         raise TypeError(f"kernel signature {text!r}: no '->', so nothing is written")
@@ -93,9 +89,7 @@ class CudaTwin:
 class Kernel:
     """A function of one index, and the CUDA body that must agree with it."""
 
-    def __init__(
-        self, function: Callable[..., None], signature: str, over: str, work: str, any_order: bool = False
-    ):
+    def __init__(self, function: Callable[..., None], signature: str, over: str, work: str, any_order: bool = False):
         self.function, self.name, self.any_order = function, function.__name__, any_order
         self.parameters = parse_signature(signature)
         self.over, self.work = over, work
@@ -105,9 +99,7 @@ class Kernel:
         self.__doc__ = function.__doc__
         takes = function.__code__.co_varnames[1 : function.__code__.co_argcount]
         if tuple(p.name for p in self.parameters) != takes:
-            raise TypeError(
-                f"kernel {self.name}: signature {signature!r} does not name the arguments {takes}"
-            )
+            raise TypeError(f"kernel {self.name}: signature {signature!r} does not name the arguments {takes}")
 
     def cuda(self, body: str, over: str | None = None, block: int | None = None) -> None:
         """Give the CUDA twin: a body over `i` (one thread each, or one block of `block` threads each)."""
@@ -183,10 +175,12 @@ def expression(name: str, writes: str, reads: str, formula: str, constants: str 
     for array in arrays:
         indexed = re.sub(rf"\b{array}\b", f"{array}[i]", indexed)
     in_python = typed_literals(indexed)
-    source = (
-        f"def {name}(i, {', '.join([*arrays, *scalars, 'count', writes])}):\n    {writes}[i] = {in_python}\n"
-    )
+    source = f"def {name}(i, {', '.join([*arrays, *scalars, 'count', writes])}):\n    {writes}[i] = {in_python}\n"
     space: dict[str, Any] = {"__name__": __name__, "T": T, "where": where, **_MATH}
+    if "tanh(" in formula:  # on the CPU a polynomial, so that the loop vectorises
+        from .squash import tanh
+
+        space["tanh"] = tanh
     exec(compile(source, f"<formula of {name}>", "exec"), space)
     made = Kernel(
         space[name],

@@ -120,7 +120,9 @@ class Layer:
         if type is None:
             return
         if type in Layer.types and Layer.types[type].__qualname__ != cls.__qualname__:
-            raise TypeError(f"layer type {type!r} is defined twice: in {Layer.types[type].__module__} and {cls.__module__}")
+            raise TypeError(
+                f"layer type {type!r} is defined twice: in {Layer.types[type].__module__} and {cls.__module__}"
+            )
         cls.type, cls.param_field = type, param
         Layer.types[type] = cls
 
@@ -142,7 +144,8 @@ class Layer:
                 raise self.error(f"takes {arity} {end} blob(s), got {len(names)}: {', '.join(names) or 'none'}")
         if self.same_count and len(self.message.bottom) != len(self.message.top):
             raise self.error(
-                f"takes as many tops as bottoms, got {len(self.message.bottom)} bottom(s) and {len(self.message.top)} top(s)"
+                f"takes as many tops as bottoms, got {len(self.message.bottom)} bottom(s) "
+                f"and {len(self.message.top)} top(s)"
             )
 
     def refuse_in_place(self) -> None:
@@ -199,7 +202,10 @@ class Layer:
     def axis(self, value: int, shape: Sequence[int], field_name: str = "axis", extra: int = 0) -> int:
         """A possibly negative axis as one in range, or an error. `extra` allows one past the end."""
         if not -len(shape) <= value < len(shape) + extra:
-            raise self.error(f"{field_name}: must be in [{-len(shape)}, {len(shape) + extra - 1}] for shape {tuple(shape)}, got {value}")
+            raise self.error(
+                f"{field_name}: must be in [{-len(shape)}, {len(shape) + extra - 1}] for shape {tuple(shape)}, "
+                f"got {value}"
+            )
         return value + len(shape) if value < 0 else value
 
     def __repr__(self) -> str:

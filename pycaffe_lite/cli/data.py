@@ -24,12 +24,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         description=f"Write {_TRAIN} and {_TEST}, downloading MNIST unless told otherwise.",
     )
     source = mnist.add_mutually_exclusive_group()
-    source.add_argument(
-        "--from", dest="directory", metavar="DIR", help="read MNIST's four files (.gz or not) from DIR"
-    )
-    source.add_argument(
-        "--synthetic", action="store_true", help="draw digits that look handwritten; needs no network"
-    )
+    source.add_argument("--from", dest="directory", metavar="DIR", help="read MNIST's four files (.gz or not) from DIR")
+    source.add_argument("--synthetic", action="store_true", help="draw digits that look handwritten; needs no network")
     source.add_argument(
         "--quick-start", action="store_true", help="download MNIST, or draw synthetic digits if that fails"
     )

@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
             caffe_log.tell("caffe.cpp:310", f"Batch {batch}, {output.name} = {number(output.value)}")
     caffe_log.tell("caffe.cpp:315", f"Loss: {number(loss / args.iterations)}")
     for output in outputs(net, [t / args.iterations for t in totals]):
-        weighted = f" (* {number(output.weight)} = {number(output.weight * output.value)} loss)" if output.weight else ""
+        weighted = (
+            f" (* {number(output.weight)} = {number(output.weight * output.value)} loss)" if output.weight else ""
+        )
         caffe_log.tell("caffe.cpp:327", f"{output.name} = {number(output.value)}{weighted}")
     return 0

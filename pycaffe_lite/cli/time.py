@@ -21,7 +21,9 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--model", required=True, metavar="FILE", help="the net's prototxt")
     parser.add_argument("--weights", metavar="FILE", help="its .caffemodel (default: values from the fillers)")
     parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="default: TRAIN")
-    parser.add_argument("--iterations", type=int, default=50, metavar="N", help="iterations to average over (default: 50)")
+    parser.add_argument(
+        "--iterations", type=int, default=50, metavar="N", help="iterations to average over (default: 50)"
+    )
     add_device_options(parser)
     add_net_options(parser)
     parser.set_defaults(run=run)
@@ -110,7 +112,13 @@ def table(timing: Timing) -> None:
     from rich.table import Table
 
     made = Table(title=f"{timing.net.name}: mean of {timing.iterations} iterations")
-    for column, justify in (("layer", "left"), ("type", "left"), ("forward ms", "right"), ("backward ms", "right"), ("share", "right")):
+    for column, justify in (
+        ("layer", "left"),
+        ("type", "left"),
+        ("forward ms", "right"),
+        ("backward ms", "right"),
+        ("share", "right"),
+    ):
         made.add_column(column, justify=justify)  # type: ignore[arg-type]
     rows = timing.rows()
     whole = sum(f + b for _, _, f, b in rows) or 1
@@ -120,4 +128,6 @@ def table(timing: Timing) -> None:
     made.add_row("all", "", f"{sum(r[2] for r in rows):.3f}", f"{sum(r[3] for r in rows):.3f}", "")
     console = Console()
     console.print(made)
-    console.print("memory: " + ", ".join(f"{kind} {size / 2**20:.1f} MB" for kind, size in timing.net.memory_bytes.items()))
+    console.print(
+        "memory: " + ", ".join(f"{kind} {size / 2**20:.1f} MB" for kind, size in timing.net.memory_bytes.items())
+    )

@@ -51,9 +51,7 @@ def open_database(source: str | os.PathLike[str], backend: str = "LMDB") -> Data
     """Open the database in directory ``source``; ``backend`` is LMDB or LEVELDB, as in a data_param."""
     source = os.fspath(source)
     if backend not in _MARKER:
-        raise ConfigError(
-            f"data_param.backend: must be LMDB or LEVELDB, got {backend}{suggest(backend, _MARKER)}"
-        )
+        raise ConfigError(f"data_param.backend: must be LMDB or LEVELDB, got {backend}{suggest(backend, _MARKER)}")
     _check_source(source, backend)
     database: Database
     if backend == "LMDB":

@@ -87,9 +87,7 @@ def _pair(fetch: _Fetch, half: str) -> Digits:
         if array.ndim != axes:
             raise DataError(f"{name}: must have {axes} axes, has {array.ndim}")
     if len(digits.images) != len(digits.labels):
-        raise DataError(
-            f"{images_name} holds {len(digits.images)} images, {labels_name} {len(digits.labels)} labels"
-        )
+        raise DataError(f"{images_name} holds {len(digits.images)} images, {labels_name} {len(digits.labels)} labels")
     return digits
 
 

@@ -22,9 +22,7 @@ def generator(seed: int, purpose: Purpose, position: int) -> np.random.Generator
     another thread draws what it would have drawn in its turn.
     """
     # The low words of a Philox counter count the draws, so the position goes into the highest.
-    return np.random.Generator(
-        np.random.Philox(key=(seed % 2**64) << 64 | int(purpose), counter=position << 192)
-    )
+    return np.random.Generator(np.random.Philox(key=(seed % 2**64) << 64 | int(purpose), counter=position << 192))
 
 
 class SampleOrder:

@@ -115,9 +115,7 @@ def _write(pen: _Pen, count: int, rng: np.random.Generator) -> tuple[np.ndarray,
     return path, ink
 
 
-def _normal(
-    rng: np.random.Generator, mean: float, deviation: float, shape: int | tuple[int, ...]
-) -> np.ndarray:
+def _normal(rng: np.random.Generator, mean: float, deviation: float, shape: int | tuple[int, ...]) -> np.ndarray:
     """Normal numbers without the far tails, which would spoil one digit in a hundred."""
     return mean + deviation * np.clip(rng.standard_normal(shape), -2, 2)
 

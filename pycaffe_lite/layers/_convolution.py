@@ -38,7 +38,9 @@ class ConvolutionBase(Layer):
         elif not given and default is None:
             raise self.error(f"convolution_param.{plain}: must be given")
         elif len(given) not in (0, 1, axes):
-            raise self.error(f"convolution_param.{plain}: give it once, or {axes} times (once per spatial axis), got {len(given)}")
+            raise self.error(
+                f"convolution_param.{plain}: give it once, or {axes} times (once per spatial axis), got {len(given)}"
+            )
         else:
             values = given if len(given) == axes else (given or [default]) * axes
         if any(v < low for v in values):
@@ -46,7 +48,7 @@ class ConvolutionBase(Layer):
         return tuple(values)
 
     def read_geometry(self, bottom) -> tuple[int, tuple[int, ...], int, tuple[int, ...]]:
-        """Check the bottoms; sets kernel, stride, pad and dilation. Returns batch, leading axes, channels, spatial shape."""
+        """Check the bottoms; sets kernel, stride, pad, dilation. Returns batch, leading axes, channels, spatial shape."""
         shape = bottom[0]
         for index, other in enumerate(bottom):
             if other != shape:

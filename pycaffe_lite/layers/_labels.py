@@ -13,9 +13,7 @@ class LabelledLayer(Layer):
 
     classes: int
 
-    def check_labels(
-        self, scores: tuple[int, ...], labels: tuple[int, ...], wanted: int, axis: int | str
-    ) -> None:
+    def check_labels(self, scores: tuple[int, ...], labels: tuple[int, ...], wanted: int, axis: int | str) -> None:
         """Refuse labels that are not one for each column of `scores` along `axis`."""
         if math.prod(labels) != wanted:
             raise self.error(

@@ -19,6 +19,7 @@ from ..device import put
 from ..errors import DataError
 from ..kernel import kernel
 from ..layer import Layer, Param, Shapes, between, exactly
+from ..logs import log
 
 
 @kernel("cont: T*, count: int -> fault: long*")
@@ -86,6 +87,10 @@ class Recurrent(MarkedLayer):
     def setup(self):
         if self.param.num_output < 1:
             raise self.error(f"recurrent_param.num_output: must be at least 1, got {self.param.num_output}")
+        if self.param.debug_info:
+            log.warning(
+                "layer %r (%s): debug_info: there is no inner net here whose blobs to log", self.name, self.type
+            )
         hidden = self.states if self.param.expose_hidden else 0
         self.has_static = len(self.message.bottom) > 2 + hidden
         self.first_hidden = len(self.message.bottom) - hidden

@@ -17,7 +17,7 @@ from ._loss import NO_LABEL
     work="2 * channels",
 )
 def judge(i, x, label, top_k, ignore, channels, inner, count, hit, fault):
-    """hit[i]: 1 if fewer than top_k other scores are as high as the label's (ties count against), 0 if not, -1 ignored."""
+    """hit[i]: 1 if fewer than top_k other scores reach the label's (ties count against), 0 if not, -1 ignored."""
     wanted = int(label[i])
     if wanted == ignore:
         hit[i] = -1
@@ -103,7 +103,9 @@ class Accuracy(LabelledLayer, type="Accuracy", param="accuracy_param"):
         self.count = math.prod(scores[:axis]) * self.inner
         self.check_labels(scores, labels, self.count, axis)
         if self.param.top_k > self.classes:
-            raise self.error(f"accuracy_param.top_k: must be at most the {self.classes} classes, got {self.param.top_k}")
+            raise self.error(
+                f"accuracy_param.top_k: must be at most the {self.classes} classes, got {self.param.top_k}"
+            )
         tops = [(), (self.classes,)][: len(self.message.top)]
         return Shapes(top=tops, scratch={"hit": ((self.count,), np.int32), "fault": ((1,), np.int64)})
 

@@ -14,8 +14,7 @@ from ._loss import LossLayer
 
 
 @kernel(
-    "a: T*, b: T*, similar: T*, margin: T, legacy: int, channels: int, rows: int"
-    " -> square: T*, partial: double*",
+    "a: T*, b: T*, similar: T*, margin: T, legacy: int, channels: int, rows: int -> square: T*, partial: double*",
     over="rows",
     work="2 * channels",
     any_order=True,

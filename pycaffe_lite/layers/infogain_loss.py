@@ -110,9 +110,7 @@ class InfogainLoss(LabelledLayer, LossLayer, type="InfogainLoss", param="infogai
     def setup(self):
         self.ignore, self.mode = ignored_label(self), mode_of(self)
         if len(self.message.bottom) < 3 and not self.param.source:
-            raise self.error(
-                "infogain_loss_param.source: must name the file of H when there is no third bottom"
-            )
+            raise self.error("infogain_loss_param.source: must name the file of H when there is no third bottom")
 
     def shapes(self, bottom):
         scores, labels, *h = bottom

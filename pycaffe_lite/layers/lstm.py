@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from .. import ops
 from ._recurrent import Recurrent
-from .lstm_unit import lstm_unit, lstm_unit_grad
+from .lstm_unit import lstm_unit, lstm_unit_grad, squash_gates
 
 
 class LSTM(Recurrent, type="LSTM", param="recurrent_param"):
-    """Inputs (T, N, ...) to outputs (T, N, D); the gates in its weights are i, f, o, g. See Recurrent.
+    """Inputs (T, N, ...), markers (T, N) and perhaps a static input (N, ...) to outputs (T, N, D).
 
-    Parameters: weights for the inputs (4 D, K), bias (4 D), for a static input (4 D, K'), for the state (4 D, D).
+    With expose_hidden, output and cells of the last step, (1, N, D) each, are further tops, and bottoms.
     """
 
     states, gates = 2, 4
@@ -19,7 +19,8 @@ class LSTM(Recurrent, type="LSTM", param="recurrent_param"):
     def shapes(self, bottom):
         made = super().shapes(bottom)
         hidden = (self.streams, self.size)
-        made.scratch.update(cells=((self.steps, *hidden), None), dcell=(hidden, None))
+        per_step = ((self.steps, *hidden), None)
+        made.scratch.update(cells=per_step, bent=per_step, dcell=(hidden, None))
         return made
 
     def hidden(self, top):
@@ -30,14 +31,16 @@ class LSTM(Recurrent, type="LSTM", param="recurrent_param"):
 
     def step(self, t, first, cont, hidden):
         before = self.cells[t - 1] if t else first[1]
-        lstm_unit(before, self.sums[t], cont, self.streams, self.size, self.cells[t], hidden[t])
+        sizes = self.streams, self.size
+        squash_gates(cont, *sizes, self.sums[t])
+        lstm_unit(before, self.sums[t], *sizes, self.cells[t], self.bent[t], hidden[t])
 
     def step_grad(self, t, first, cont, hidden):
         if t == self.steps - 1:
             ops.fill(0, self.dcell.size, self.dcell)
         before = self.cells[t - 1] if t else first[1]
         lstm_unit_grad(
-            before, self.sums[t], cont, self.cells[t], self.dcell, self.dhidden, self.streams, self.size,
+            before, self.sums[t], self.bent[t], self.dcell, self.dhidden, self.streams, self.size,
             self.dcell, self.dsums[t],
         )  # fmt: skip
 

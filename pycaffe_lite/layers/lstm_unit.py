@@ -2,72 +2,89 @@
 
 from __future__ import annotations
 
-from math import exp, tanh
-
 import numpy as np
 
-from ..kernel import T, device_function, kernel
+from .. import ops
+from ..kernel import T, kernel
 from ..layer import Shapes, exactly
+from ..squash import sigmoid, tanh
 from ._recurrent import MarkedLayer, check_markers
 
 
-@device_function
-def sigmoid(x):
-    """1 / (1 + exp(-x))."""
-    return T(1) / (T(1) + exp(-x))
+@kernel("cont: T*, streams: int, size: int -> gates: T*", over="streams", work="16 * size")
+def squash_gates(i, cont, streams, size, gates):
+    """Row i of the gates i, f, o, g: sigmoids of the first three, f times the marker, tanh of the last."""
+    start = i * 4 * size
+    for j in range(start, start + 3 * size):
+        gates[j] = sigmoid(gates[j])
+    for j in range(start + size, start + 2 * size):
+        gates[j] *= cont[i]
+    for j in range(start + 3 * size, start + 4 * size):
+        gates[j] = tanh(gates[j])
 
 
-sigmoid.cuda("__device__ T sigmoid(T x) { return T(1) / (T(1) + exp(-x)); }")
-
-STEP = {"over": "streams * size", "work": "60"}
-
-
-@kernel("before: T*, gates: T*, cont: T*, streams: int, size: int -> cell: T*, hidden: T*", **STEP)
-def lstm_unit(at, before, gates, cont, streams, size, cell, hidden):
-    """cell = cont * f * before + i * g; hidden = o * tanh(cell). A row of gates is i, f, o, g, not yet squashed."""
-    first = at // size * 4 * size + at % size
-    i, f = sigmoid(gates[first]), cont[at // size] * sigmoid(gates[first + size])
-    o, g = sigmoid(gates[first + 2 * size]), tanh(gates[first + 3 * size])
-    cell[at] = f * before[at] + i * g
-    hidden[at] = o * tanh(cell[at])
-
-
-lstm_unit.cuda("""
-    const T* row = gates + i / size * 4 * size + i % size;
-    T in = sigmoid(row[0]), f = cont[i / size] * sigmoid(row[size]);
-    T o = sigmoid(row[2 * size]), g = tanh(row[3 * size]);
-    cell[i] = f * before[i] + in * g;
-    hidden[i] = o * tanh(cell[i]);
-""")
+squash_gates.cuda(
+    """
+    int place = i % (4 * size) / size;
+    gates[i] = place == 3 ? tanh(gates[i]) : sigmoid(gates[i]) * (place == 1 ? cont[i / (4 * size)] : T(1));
+""",
+    over="streams * 4 * size",
+)
 
 
 @kernel(
-    "before: T*, gates: T*, cont: T*, cell: T*, dcell: T*, dhidden: T*, streams: int, size: int"
-    " -> dbefore: T*, dgates: T*",
-    **STEP,
+    "before: T*, gates: T*, streams: int, size: int -> cell: T*, bent: T*, hidden: T*",
+    over="streams",
+    work="10 * size",
 )
-def lstm_unit_grad(at, before, gates, cont, cell, dcell, dhidden, streams, size, dbefore, dgates):
-    """The gradients of the cell before and of the gates; dbefore may be dcell."""
+def lstm_unit(n, before, gates, streams, size, cell, bent, hidden):
+    """Row n, from squashed gates: cell = f * before + i * g, bent = tanh(cell), hidden = o * bent."""
+    # one loop for each, so that few arrays meet in it and it vectorises
+    i, f, o, g = n * 4 * size, (n * 4 + 1) * size, (n * 4 + 2) * size, (n * 4 + 3) * size
+    row = n * size
+    for j in range(size):
+        cell[row + j] = gates[f + j] * before[row + j] + gates[i + j] * gates[g + j]
+    for j in range(row, row + size):
+        bent[j] = tanh(cell[j])
+    for j in range(size):
+        hidden[row + j] = gates[o + j] * bent[row + j]
+
+
+lstm_unit.cuda(
+    """
+    const T* row = gates + i / size * 4 * size + i % size;
+    cell[i] = row[size] * before[i] + row[0] * row[3 * size];
+    bent[i] = tanh(cell[i]);
+    hidden[i] = row[2 * size] * bent[i];
+""",
+    over="streams * size",
+)
+
+
+@kernel(
+    "before: T*, gates: T*, bent: T*, dcell: T*, dhidden: T*, streams: int, size: int -> dbefore: T*, dgates: T*",
+    over="streams * size",
+    work="12",
+)
+def lstm_unit_grad(at, before, gates, bent, dcell, dhidden, streams, size, dbefore, dgates):
+    """The gradients of the cell before and of the gates in front of their squashing; dbefore may be dcell."""
     first = at // size * 4 * size + at % size
-    i, f = sigmoid(gates[first]), cont[at // size] * sigmoid(gates[first + size])
-    o, g = sigmoid(gates[first + 2 * size]), tanh(gates[first + 3 * size])
-    squashed = tanh(cell[at])
-    total = dcell[at] + dhidden[at] * o * (T(1) - squashed * squashed)
+    i, f, o, g = gates[first], gates[first + size], gates[first + 2 * size], gates[first + 3 * size]
+    total = dcell[at] + dhidden[at] * o * (T(1) - bent[at] * bent[at])
     dgates[first] = total * g * i * (T(1) - i)
     dgates[first + size] = total * before[at] * f * (T(1) - f)
-    dgates[first + 2 * size] = dhidden[at] * squashed * o * (T(1) - o)
+    dgates[first + 2 * size] = dhidden[at] * bent[at] * o * (T(1) - o)
     dgates[first + 3 * size] = total * i * (T(1) - g * g)
     dbefore[at] = total * f
 
 
 lstm_unit_grad.cuda("""
     int first = i / size * 4 * size + i % size;
-    T in = sigmoid(gates[first]), f = cont[i / size] * sigmoid(gates[first + size]);
-    T o = sigmoid(gates[first + 2 * size]), g = tanh(gates[first + 3 * size]), squashed = tanh(cell[i]);
-    T total = dcell[i] + dhidden[i] * o * (T(1) - squashed * squashed);
+    T in = gates[first], f = gates[first + size], o = gates[first + 2 * size], g = gates[first + 3 * size];
+    T total = dcell[i] + dhidden[i] * o * (T(1) - bent[i] * bent[i]);
     dgates[first] = total * g * in * (T(1) - in);
     dgates[first + size] = total * before[i] * f * (T(1) - f);
-    dgates[first + 2 * size] = dhidden[i] * squashed * o * (T(1) - o);
+    dgates[first + 2 * size] = dhidden[i] * bent[i] * o * (T(1) - o);
     dgates[first + 3 * size] = total * in * (T(1) - g * g);
     dbefore[i] = total * f;
 """)
@@ -77,7 +94,7 @@ class LSTMUnit(MarkedLayer, type="LSTMUnit"):
     """Cells (1, N, D), gates (1, N, 4 D) and markers (1, N) to new cells and their outputs, both (1, N, D)."""
 
     bottoms, tops = exactly(3), exactly(2)
-    backward_reads = ("bottom", "top")
+    backward_reads = ("bottom",)
     no_gradient_to = (2,)
     markers = 2
 
@@ -90,18 +107,21 @@ class LSTMUnit(MarkedLayer, type="LSTMUnit"):
             raise self.error(f"bottom 1: must have shape {(1, self.streams, 4 * self.size)}, got {gates}")
         if cont != (1, self.streams):
             raise self.error(f"bottom 2: must have shape {(1, self.streams)}, got {cont}")
+        kept = {"squashed": (gates, None), "bent": (cells, None)}
         unwanted = {"dcells": (cells, None), "dgates": (gates, None)}
-        return Shapes(top=[cells, cells], scratch={"fault": ((1,), np.int64), **unwanted})
+        return Shapes(top=[cells, cells], scratch={"fault": ((1,), np.int64), **kept, **unwanted})
 
     def forward(self, bottom, top):
         cells, gates, cont = (b.data for b in bottom)
         check_markers(cont, self.streams, self.fault)
-        lstm_unit(cells, gates, cont, self.streams, self.size, top[0].data, top[1].data)
+        ops.copy(gates, bottom[1].count, self.squashed)
+        squash_gates(cont, self.streams, self.size, self.squashed)
+        lstm_unit(cells, self.squashed, self.streams, self.size, top[0].data, self.bent, top[1].data)
 
     def backward(self, top, propagate_down, bottom):
-        cells, gates, cont = (b.data for b in bottom)
+        dcells, dgates = bottom[0].diff, bottom[1].diff
         lstm_unit_grad(
-            cells, gates, cont, top[0].data, top[0].diff, top[1].diff, self.streams, self.size,
-            bottom[0].diff if propagate_down[0] else self.dcells,
-            bottom[1].diff if propagate_down[1] else self.dgates,
+            bottom[0].data, self.squashed, self.bent, top[0].diff, top[1].diff, self.streams, self.size,
+            dcells if propagate_down[0] else self.dcells,
+            dgates if propagate_down[1] else self.dgates,
         )  # fmt: skip

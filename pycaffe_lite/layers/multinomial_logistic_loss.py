@@ -63,6 +63,4 @@ class MultinomialLogisticLoss(LabelledLayer, LossLayer, type="MultinomialLogisti
         if propagate_down[0]:
             prob, label = bottom
             scale = 1 / max(1, self.rows)
-            probability_grad(
-                prob.data, label.data, top[0].diff, scale, LOG_FLOOR, self.classes, self.rows, prob.diff
-            )
+            probability_grad(prob.data, label.data, top[0].diff, scale, LOG_FLOOR, self.classes, self.rows, prob.diff)

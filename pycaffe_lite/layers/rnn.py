@@ -9,9 +9,10 @@ from .tanh import TanH
 
 
 class RNN(Recurrent, type="RNN", param="recurrent_param"):
-    """h[t] = tanh(W x[t] + b + H cont[t] h[t - 1]), y[t] = tanh(O h[t] + c); (T, N, ...) to (T, N, D). See Recurrent.
+    """h[t] = tanh(W x[t] + b + H cont[t] h[t - 1]), y[t] = tanh(O h[t] + c), for t = 1 to T.
 
-    Parameters: W (D, K), b (D), weights for a static input (D, K'), H (D, D), O (D, D), c (D).
+    Inputs (T, N, ...), markers (T, N) and perhaps a static input (N, ...) to outputs (T, N, D). With
+    expose_hidden the last h, (1, N, D), is a further top, and bottom.
     """
 
     states, gates = 1, 1

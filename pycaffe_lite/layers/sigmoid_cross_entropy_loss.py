@@ -86,6 +86,4 @@ class SigmoidCrossEntropyLoss(LossLayer, type="SigmoidCrossEntropyLoss"):
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
             x, target = bottom
-            cross_entropy_grad(
-                x.data, target.data, top[0].diff, self.normalizer, self.ignore, x.count, x.diff
-            )
+            cross_entropy_grad(x.data, target.data, top[0].diff, self.normalizer, self.ignore, x.count, x.diff)

@@ -8,7 +8,7 @@ from math import exp
 from ..kernel import kernel
 from ..layer import Layer, Shapes
 
-COLUMNS = dict(over="outer * inner", work="40 * channels")
+COLUMNS = {"over": "outer * inner", "work": "40 * channels"}
 
 
 @kernel("x: T*, outer: int, channels: int, inner: int -> y: T*", **COLUMNS)

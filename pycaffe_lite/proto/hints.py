@@ -22,9 +22,7 @@ def unknown_field(name: str, inside: list[Descriptor]) -> str:
     for block in reversed(outer):
         if name in fields(block):
             return f"; {block.name} has it: is a '}}' missing above?"
-    places = [
-        field.name for field in fields(message).values() if field.message and name in fields(field.message)
-    ]
+    places = [field.name for field in fields(message).values() if field.message and name in fields(field.message)]
     files = message.file.message_types_by_name
     others = [f"a {file}" for file in _FILES if not outer and file in files and name in fields(files[file])]
     if places or others:

@@ -99,9 +99,7 @@ def _string(tokens: Tokens, field: Field) -> str:
         tokens.fail(f"{field.name!r} is not UTF-8 text: byte 0x{error.object[error.start]:02x}", at)
 
 
-def _refuse(
-    tokens: Tokens, field: Field, wanted: str, token: Token, sign: str = "", hint: str = ""
-) -> NoReturn:
+def _refuse(tokens: Tokens, field: Field, wanted: str, token: Token, sign: str = "", hint: str = "") -> NoReturn:
     found = f"'-{tokens.now.text}'" if sign and tokens.now.kind != SYMBOL else str(tokens.now)
     tokens.fail(f"{field.name!r} takes {wanted}, found {found}{hint}", token.at)
 

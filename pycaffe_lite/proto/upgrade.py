@@ -52,9 +52,7 @@ def upgrade_solver(solver: SolverParameter, source: str = "<solver>") -> SolverP
         return new
     old_name = SolverParameter.SolverType.Name(new.solver_type)
     if new.HasField("type"):
-        raise ConfigError(
-            f"{source}: type {new.type!r} and the old solver_type {old_name} exclude each other"
-        )
+        raise ConfigError(f"{source}: type {new.type!r} and the old solver_type {old_name} exclude each other")
     if old_name not in _SOLVER_TYPES:
         raise ConfigError(f"{source}: solver_type: Caffe has no {old_name}, only {', '.join(_SOLVER_TYPES)}")
     new.type = _SOLVER_TYPES[old_name]

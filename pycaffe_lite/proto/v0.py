@@ -117,9 +117,7 @@ def _without_padding(net: NetParameter, source: str) -> list[V1LayerParameter]:
         for j, blob in enumerate(layer.bottom):
             where = f"{source}: layer {layer.layer.name!r} ({layer.layer.type})"
             if blob not in makers:
-                raise ConfigError(
-                    f"{where}: unknown bottom blob {blob!r} (bottom index {j}){suggest(blob, makers)}"
-                )
+                raise ConfigError(f"{where}: unknown bottom blob {blob!r} (bottom index {j}){suggest(blob, makers)}")
             maker = makers[blob]
             if maker is not None and maker.layer.type == "padding":
                 _check_padding(layer, maker, where)

@@ -146,9 +146,7 @@ def test_next_into(ten: str) -> None:
     np.testing.assert_array_equal(label, [0, 1, 2, 3])
     source.next_into(data)
     np.testing.assert_array_equal(data, IMAGES[4:8])
-    with pytest.raises(
-        DataError, match=r"data are of shape \(4, 3, 6, 7\), the net's array of \(4, 3, 6, 1\)"
-    ):
+    with pytest.raises(DataError, match=r"data are of shape \(4, 3, 6, 7\), the net's array of \(4, 3, 6, 1\)"):
         source.next_into(np.zeros((4, 3, 6, 1), np.float32))
 
 
@@ -206,9 +204,7 @@ class TestFloats:
         assert batches(str(golden / "features_lmdb"), batch_size=2).next().data.dtype == np.float32
 
     @pytest.mark.parametrize("cache_limit", [0, 1 << 20])
-    def test_labels(
-        self, write_database: WriteDatabase, monkeypatch: pytest.MonkeyPatch, cache_limit: int
-    ) -> None:
+    def test_labels(self, write_database: WriteDatabase, monkeypatch: pytest.MonkeyPatch, cache_limit: int) -> None:
         monkeypatch.setattr(entries, "CACHE_LIMIT", cache_limit)
         datums = [image_datum(IMAGES[n]) for n in range(3)]
         for number, datum in enumerate(datums):

@@ -104,9 +104,7 @@ class TestImages:
     rgb = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 
     def test_color_is_bgr_planes(self) -> None:
-        np.testing.assert_array_equal(
-            decode_image(self.encode(self.rgb, "RGB")), self.rgb.transpose(2, 0, 1)[::-1]
-        )
+        np.testing.assert_array_equal(decode_image(self.encode(self.rgb, "RGB")), self.rgb.transpose(2, 0, 1)[::-1])
 
     def test_gray(self) -> None:
         gray = self.rgb[:, :, 0]

@@ -56,9 +56,7 @@ def block(*entries: tuple[bytes, bytes]) -> bytes:
     """A block whose keys leave out what they share with the key before."""
     out, last = b"", b""
     for key, value in entries:
-        shared = next(
-            (i for i, (a, b) in enumerate(zip(key, last, strict=False)) if a != b), min(len(key), len(last))
-        )
+        shared = next((i for i, (a, b) in enumerate(zip(key, last, strict=False)) if a != b), min(len(key), len(last)))
         out += number(shared) + number(len(key) - shared) + number(len(value)) + key[shared:] + value
         last = key
     return out + struct.pack("<II", 0, 1)
@@ -108,8 +106,7 @@ def test_tables_and_logs_are_merged(tmp_path: Path) -> None:
         _000005_sst=table((b"apple", 4, b"new"), (b"apricot", 5, None), compressed=True),
         _000006_ldb=b"deleted by the manifest",
         _000003_log=log(batch(0, (b"ancient", b"flushed to a table long ago"))),
-        _000007_log=log(batch(6, (b"big", big), (b"avocado", None)), batch(8, (b"cherry", b"last")))
-        + b"torn",
+        _000007_log=log(batch(6, (b"big", big), (b"avocado", None)), batch(8, (b"cherry", b"last"))) + b"torn",
     )
     with open_database(tmp_path, "LEVELDB") as database:
         assert list(database) == [(b"apple", b"new"), (b"big", big), (b"cherry", b"last")]

@@ -112,9 +112,7 @@ def test_download(serve: Callable[[dict[str, bytes]], str], monkeypatch: pytest.
         mnist.download_mnist([nothing, wrong, "http://127.0.0.1:1/"])
     lines = str(info.value).splitlines()
     assert lines[0] == "cannot download train-images-idx3-ubyte.gz"
-    for line, reason in zip(
-        lines[1:], ("File not found", "wrong checksum, 18 bytes", "refused"), strict=True
-    ):
+    for line, reason in zip(lines[1:], ("File not found", "wrong checksum, 18 bytes", "refused"), strict=True):
         assert reason in line
 
 

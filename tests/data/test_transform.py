@@ -49,9 +49,7 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, TransformationParameter, int, np
     images = rng.integers(0, 256, (n, c, h, w), np.uint8)
     if draw(st.booleans()):
         images = images.astype(np.float32) / 7
-    param = TransformationParameter(
-        scale=draw(st.sampled_from([1, 0.00390625, 0.1])), mirror=draw(st.booleans())
-    )
+    param = TransformationParameter(scale=draw(st.sampled_from([1, 0.00390625, 0.1])), mirror=draw(st.booleans()))
     param.crop_size = draw(st.integers(0, min(h, w)))
     mean = None
     kind = draw(st.sampled_from(["none", "one", "each", "image"]))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import cases_data
-import cases_structure
 import cases_losses
-import cases_vision
 import cases_recurrent
+import cases_structure
+import cases_vision
 import numpy as np
 from exam import Case, spread
 
@@ -31,17 +31,15 @@ def inner_product(bottoms, params, layer):
 
 def log_loss(bottoms, params, layer):
     p = softmax(bottoms[0])
-    return [-np.mean([np.log(p[i, int(label)]) for i, label in enumerate(bottoms[1])]), p][
-        : len(layer.message.top)
-    ]
+    return [-np.mean([np.log(p[i, int(label)]) for i, label in enumerate(bottoms[1])]), p][: len(layer.message.top)]
 
 
 CASES: dict[str, list[Case]] = {
     "Input": [Case('type: "Input" input_param { shape { dim: 2 dim: 3 } }', bottoms=(), reshape=False)],
     "ReLU": [
         Case('type: "ReLU"', reference=elementwise(lambda x: np.maximum(x, 0))),
-        Case('type: "ReLU" relu_param { negative_slope: 0.25 }', reference=elementwise(lambda x: np.where(x > 0, x, 0.25 * x))),
-        Case('type: "ReLU" relu_param { negative_slope: -0.5 }', reference=elementwise(lambda x: np.where(x > 0, x, -0.5 * x))),
+        Case('type: "ReLU" relu_param { negative_slope: 0.25 }', reference=elementwise(lambda x: np.where(x > 0, x, 0.25 * x))),  # noqa: E501
+        Case('type: "ReLU" relu_param { negative_slope: -0.5 }', reference=elementwise(lambda x: np.where(x > 0, x, -0.5 * x))),  # noqa: E501
     ],
     "Sigmoid": [Case('type: "Sigmoid"', reference=elementwise(lambda x: 1 / (1 + np.exp(-x))))],
     "TanH": [Case('type: "TanH"', reference=elementwise(np.tanh))],
@@ -66,13 +64,13 @@ CASES: dict[str, list[Case]] = {
     "InnerProduct": [
         Case('type: "InnerProduct" inner_product_param { num_output: 6 }', reference=inner_product),
         Case('type: "InnerProduct" inner_product_param { num_output: 5 transpose: true }', reference=inner_product),
-        Case('type: "InnerProduct" inner_product_param { num_output: 1 bias_term: false axis: -1 }', reference=inner_product),
+        Case('type: "InnerProduct" inner_product_param { num_output: 1 bias_term: false axis: -1 }', reference=inner_product),  # noqa: E501
         Case('type: "InnerProduct" inner_product_param { num_output: 33 }', [(1, 1)], reference=inner_product),
     ],
     "Convolution": [
         Case('type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 }'),
-        Case('type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 pad: 1 stride: 2 group: 2 }', [(1, 4, 5, 6)] * 2, tops=2),
-        Case('type: "Convolution" convolution_param { num_output: 2 kernel_h: 1 kernel_w: 3 dilation: 2 pad: 2 bias_term: false }', [(2, 1, 4, 5)]),
+        Case('type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 pad: 1 stride: 2 group: 2 }', [(1, 4, 5, 6)] * 2, tops=2),  # noqa: E501
+        Case('type: "Convolution" convolution_param { num_output: 2 kernel_h: 1 kernel_w: 3 dilation: 2 pad: 2 bias_term: false }', [(2, 1, 4, 5)]),  # noqa: E501
         Case('type: "Convolution" convolution_param { num_output: 1 kernel_size: 1 }', [(1, 1, 1, 1)]),
     ],
     "EuclideanLoss": [
@@ -84,7 +82,7 @@ CASES: dict[str, list[Case]] = {
         Case('type: "SoftmaxWithLoss"', [(2, 3, 2, 2), np.array([[0, 1, 2, 0], [1, 1, 0, 2]], float).reshape(2, 2, 2)]),
     ],
     "Accuracy": [
-        Case('type: "Accuracy"', [softmax(spread((5, 4))), LABELS], reference=lambda b, p, layer: [np.mean(b[0].argmax(1) == b[1])]),
+        Case('type: "Accuracy"', [softmax(spread((5, 4))), LABELS], reference=lambda b, p, layer: [np.mean(b[0].argmax(1) == b[1])]),  # noqa: E501
         Case('type: "Accuracy" accuracy_param { top_k: 2 }', [(5, 4), LABELS], tops=2),
     ],
 }  # fmt: skip

@@ -66,9 +66,7 @@ def sigmoid_loss(targets, fields, divide):
 
 def pair_loss(fields, **rest):
     pairs = [(5, 3), spread((5, 3), 1, -1, 1), ALIKE]
-    return loss(
-        "ContrastiveLoss", pairs, f"contrastive_loss_param {{ {fields} }}", reference=contrastive, **rest
-    )
+    return loss("ContrastiveLoss", pairs, f"contrastive_loss_param {{ {fields} }}", reference=contrastive, **rest)
 
 
 def by_valid(total, targets):

@@ -57,12 +57,8 @@ def test_wrong_infogain_fields_are_refused(fields, bottoms, message):
 @pytest.mark.parametrize("kind", ["HingeLoss", "MultinomialLogisticLoss", "InfogainLoss"])
 @pytest.mark.parametrize("label", [-1, 4, 1e9])
 def test_labels_outside_the_classes_are_refused(kind, label):
-    net = build(
-        Case(f'type: "{kind}"', [(2, 4), np.array([0, label]), (4, 4)][: 2 + (kind == "InfogainLoss")])
-    )
-    with pytest.raises(
-        DataError, match=r"label .* \(number 1 in the batch\) is outside the 4 classes 0 to 3"
-    ):
+    net = build(Case(f'type: "{kind}"', [(2, 4), np.array([0, label]), (4, 4)][: 2 + (kind == "InfogainLoss")]))
+    with pytest.raises(DataError, match=r"label .* \(number 1 in the batch\) is outside the 4 classes 0 to 3"):
         net.run_forward()
     net.run_backward()  # touches nothing outside either
 
@@ -84,9 +80,7 @@ def test_the_infogain_matrix_may_come_from_a_file(tmp_path, tops):
     inputs = [(3, 4), np.array([2.0, 0, 3])]
     body = 'type: "InfogainLoss"'
     given = build(Case(body, [*inputs, h], tops=tops))
-    read = build(
-        Case(f'{body} infogain_loss_param {{ source: "{tmp_path}/h.binaryproto" }}', inputs, tops=tops)
-    )
+    read = build(Case(f'{body} infogain_loss_param {{ source: "{tmp_path}/h.binaryproto" }}', inputs, tops=tops))
     for net in (given, read):
         net.run_forward()
         net.run_backward()

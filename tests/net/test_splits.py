@@ -98,9 +98,7 @@ def test_a_loss_weight_alone_or_of_zero_needs_no_split():
     ],
 )
 def test_unknown_bottoms(bottom, hint):
-    text = (
-        DATA + 'layer { name: "x" type: "ReLU" bottom: "data" bottom: "%s" } layer { name: "z" top: "later" }'
-    )
+    text = DATA + 'layer { name: "x" type: "ReLU" bottom: "data" bottom: "%s" } layer { name: "z" top: "later" }'
     with pytest.raises(ConfigError) as caught:
         split(text % bottom)
     assert str(caught.value) == f"layer 'x' (ReLU): unknown bottom blob {bottom!r} (bottom index 1){hint}"

@@ -13,9 +13,7 @@ from pycaffe_lite.proto import BlobProto, BlobShape, LayerParameter, NetParamete
 from pycaffe_lite.proto.binary import decode
 from pycaffe_lite.proto.text import read, write_text
 
-LAYER = LayerParameter(
-    name="ip", type="InnerProduct", blobs=[BlobProto(shape=BlobShape(dim=[2]), data=[1, 2])]
-)
+LAYER = LayerParameter(name="ip", type="InnerProduct", blobs=[BlobProto(shape=BlobShape(dim=[2]), data=[1, 2])])
 NET = NetParameter(name="a net", layer=[LAYER])
 
 
@@ -102,12 +100,7 @@ def test_missing_files_and_folders(tmp_path):
 
 def test_models_that_people_trained(shared):
     kinds = {".caffemodel": NetParameter, ".solverstate": SolverState, ".binaryproto": BlobProto}
-    paths = [
-        path
-        for folder in ("models", "golden")
-        for path in (shared / folder).rglob("*")
-        if path.suffix in kinds
-    ]
+    paths = [path for folder in ("models", "golden") for path in (shared / folder).rglob("*") if path.suffix in kinds]
     assert len(paths) > 30
     for path in paths:
         assert read(path, kinds[path.suffix]).ListFields(), path

@@ -95,9 +95,7 @@ def test_everything_of_a_fork_is_there_unless_its_number_or_name_was_taken(share
 def test_fields_that_are_left_out_are_known_to_be_a_forks(shared, fork):
     have = ours()
     messages = {owner for owner, _ in have}
-    left_out = [
-        row for row in rows(shared, fork) if row.owner in messages and (row.owner, row.name) not in have
-    ]
+    left_out = [row for row in rows(shared, fork) if row.owner in messages and (row.owner, row.name) not in have]
     for row in left_out:
         if not row.name.startswith("="):
             assert fork_of(row.name, row.owner), row

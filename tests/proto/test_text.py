@@ -175,16 +175,11 @@ def test_floats_are_printed_with_the_fewest_digits(value, text):
 
 
 def test_doubles_have_more_digits():
-    assert (
-        write_text(BlobProto(double_data=[0.1, 1 / 3]))
-        == "double_data: 0.1\ndouble_data: 0.3333333333333333\n"
-    )
+    assert write_text(BlobProto(double_data=[0.1, 1 / 3])) == "double_data: 0.1\ndouble_data: 0.3333333333333333\n"
 
 
 def test_strings_are_printed_with_escapes():
-    assert (
-        write_text(NetParameter(name="a\"b'\\\n\té")) == r"""name: "a\"b\'\\\n\t\303\251" """.strip() + "\n"
-    )
+    assert write_text(NetParameter(name="a\"b'\\\n\té")) == r"""name: "a\"b\'\\\n\t\303\251" """.strip() + "\n"
 
 
 def test_nested_messages_are_indented():

@@ -32,8 +32,7 @@ UNKNOWN = [
     ),
     (
         "layer { kernel_size: 3 }",
-        "1:9: unknown field 'kernel_size' in LayerParameter;"
-        " it belongs in convolution_param or pooling_param",
+        "1:9: unknown field 'kernel_size' in LayerParameter; it belongs in convolution_param or pooling_param",
     ),
     ("base_lr: 1", "1:1: unknown field 'base_lr' in NetParameter; it belongs in a SolverParameter"),
     (
@@ -126,9 +125,7 @@ def test_refusals(text, problem):
 
 def test_a_v1_type_in_quotes():
     problem = refusal('layers { type: "InnerProduct" }')
-    assert problem.startswith(
-        "net.prototxt:1:16: 'type' takes a name without quotes, found \"InnerProduct\"; it takes"
-    )
+    assert problem.startswith("net.prototxt:1:16: 'type' takes a name without quotes, found \"InnerProduct\"; it takes")
     assert problem.endswith("; did you mean 'INNER_PRODUCT'?")
 
 
@@ -144,10 +141,7 @@ def test_deep_nesting_is_no_recursion():
     assert "unknown field 'a' in NetParameter" in refusal("a {" * deep)
     assert parse("a {" * deep + "}" * deep, NetParameter(), allow_unknown=True) == NetParameter()
     closing = refusal("a {" * deep, allow_unknown=True)
-    assert (
-        closing
-        == f"net.prototxt:1:{3 * deep + 1}: expected '}}' to close 'a' of line 1, found the end of the file"
-    )
+    assert closing == f"net.prototxt:1:{3 * deep + 1}: expected '}}' to close 'a' of line 1, found the end of the file"
 
 
 def test_unknown_fields_may_be_skipped_with_a_warning(caplog):

@@ -140,9 +140,7 @@ def test_a_net_of_old_and_new_layers():
 
 
 def test_input_shapes_become_an_input_layer_in_front():
-    net = upgraded(
-        'layer { name: "a" } input: "x" input: "y" input_shape { dim: [1, 2] } input_shape { dim: 3 }'
-    )
+    net = upgraded('layer { name: "a" } input: "x" input: "y" input_shape { dim: [1, 2] } input_shape { dim: 3 }')
     assert net == parse(
         """layer { name: "input" type: "Input" top: "x" top: "y"
                    input_param { shape { dim: 1 dim: 2 } shape { dim: 3 } } }
@@ -173,9 +171,7 @@ def test_every_input_has_a_shape(shapes, problem):
 
 
 def test_batch_norm_statistics_are_no_parameters():
-    net = upgraded(
-        'layer { type: "BatchNorm" param { lr_mult: 1 } param { name: "v" } param { } } layer { param { } }'
-    )
+    net = upgraded('layer { type: "BatchNorm" param { lr_mult: 1 } param { name: "v" } param { } } layer { param { } }')
     assert [(spec.lr_mult, spec.decay_mult) for spec in net.layer[0].param] == [(0, 0)] * 3
     assert net.layer[0].param[1].name == "v"
     assert not net.layer[1].param[0].HasField("lr_mult")

@@ -58,7 +58,9 @@ def test_warm_up_rises_to_the_policy(names):
 
 
 def test_no_rate_falls_below_the_minimum():
-    assert rates('base_lr: 1 lr_policy: "step" gamma: 0.1 stepsize: 1 min_lr: 0.05', [0, 1, 2]) == pytest.approx([1, 0.1, 0.05])
+    assert rates('base_lr: 1 lr_policy: "step" gamma: 0.1 stepsize: 1 min_lr: 0.05', [0, 1, 2]) == pytest.approx(
+        [1, 0.1, 0.05]
+    )
 
 
 @pytest.mark.parametrize(

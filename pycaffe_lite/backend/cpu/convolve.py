@@ -39,10 +39,11 @@ from .vector import LANES, floats_at, longs, splat, store
 from .workspace import scratch, workspace
 
 # The pass's own numbers in its plan.
-IMAGES, BLOCK, BLOCKS, TILE, OUTPUT_BLOCK, OUTPUT_BLOCKS = range(OWN, OWN + 6)
+IMAGES, BLOCK, BLOCKS, TILE, OUTPUT_BLOCK, OUTPUT_BLOCKS, LINE, STEP, TILE_PITCH, GROUP_PITCH = range(OWN, OWN + 10)
 
 TARGET = 512  # positions in a task: enough to reuse what it packs, few enough to stay in cache
 SETS = 16  # of images, wanted
+UNPACKED = 0  # positions up to which packing weights costs more than it brings
 
 
 @kernel(
@@ -89,12 +90,11 @@ def multiply_panels(  # type: ignore[no-untyped-def]
 ):
     """The task's output channels at positions first..last-1: the products of one slice of channels."""
     outputs = plan[OUTPUTS] // plan[GROUP]
-    whole = plan[CHANNELS] // plan[GROUP] * plan[TAPS]  # depth of all slices
-    tiles = (outputs + plan[TILE] - 1) // plan[TILE]
     start = part * plan[OUTPUT_BLOCK]
     for row in range(start, min(start + plan[OUTPUT_BLOCK], outputs), plan[TILE]):
         rows = min(plan[TILE], outputs - row)
-        lines = offset(weights, ((group * tiles + row // plan[TILE]) * whole + channel * plan[TAPS]) * PITCH)
+        place = group * plan[GROUP_PITCH] + row // plan[TILE] * plan[TILE_PITCH] + channel * plan[TAPS] * plan[STEP]
+        lines = offset(weights, place)
         output = group * outputs + row
         for q in range(first, last, WIDTH):
             panel = offset(panels, (q - first) * depth)
@@ -110,7 +110,7 @@ def multiply_output(  # type: ignore[no-untyped-def]
     plan, lines, panel, depth, bias, has_bias, channel, floor, tile, position, count, output, rows, y
 ):
     """One tile: straight to y where its positions are neighbours there, else by way of scratch."""
-    size = plan[OUT_HEIGHT] * plan[OUT_WIDTH]
+    size, line, step = plan[OUT_HEIGHT] * plan[OUT_WIDTH], plan[LINE], plan[STEP]
     image = position // size
     position -= image * size
     y = offset(y, (image * plan[OUTPUTS] + output) * size)
@@ -119,9 +119,9 @@ def multiply_output(  # type: ignore[no-untyped-def]
     if channel == 0:
         start, start_row = bias if has_start else floats_at(0), WIDTH
     if count == WIDTH and position + WIDTH <= size:
-        multiply_tile(lines, 1, PITCH, panel, WIDTH, start, start_row, offset(y, position), size, depth, rows, floor)
+        multiply_tile(lines, line, step, panel, WIDTH, start, start_row, offset(y, position), size, depth, rows, floor)
         return
-    multiply_tile(lines, 1, PITCH, panel, WIDTH, floats_at(0), 0, tile, WIDTH, depth, rows, T(FLAT))
+    multiply_tile(lines, line, step, panel, WIDTH, floats_at(0), 0, tile, WIDTH, depth, rows, T(FLAT))
     lane = 0
     while lane < count:
         run = min(count - lane, size - position)
@@ -135,29 +135,13 @@ def multiply_output(  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    "w: T*, bias: T*, has_bias: int, rows: int, tile: int, line: int, channels: int, step: int, taps: int, "
-    "turned: int, group_pitch: int, groups: int -> packed: T*, bias_rows: T*",
+    "w: T*, rows: int, tile: int, line: int, channels: int, step: int, taps: int, turned: int, group_pitch: int, "
+    "groups: int -> packed: T*",
     over="groups * ((rows + tile - 1) // tile)",
     work="channels * taps * 16",
 )
-def pack_weights(  # type: ignore[no-untyped-def]
-    i,
-    w,
-    bias,
-    has_bias,
-    rows,
-    tile,
-    line,
-    channels,
-    step,
-    taps,
-    turned,
-    group_pitch,
-    groups,
-    packed,
-    bias_rows,
-):
-    """Tile i of the weights, as `multiply_tile` reads it, and its biases, each in every lane.
+def pack_weights(i, w, rows, tile, line, channels, step, taps, turned, group_pitch, groups, packed):  # type: ignore[no-untyped-def]
+    """Tile i of the weights, as `multiply_tile` reads it.
 
     Row r, channel c and tap t of a group are at w[r * line + c * step + t]; `turned` turns the taps around.
     """
@@ -173,11 +157,13 @@ def pack_weights(  # type: ignore[no-untyped-def]
             place = p // taps * step + taps - 1 - p % taps
             for r in range(count):
                 target[p * PITCH + r] = source[r * line + place]
-    if has_bias != 0:
-        first = i // tiles * rows + row
-        for r in range(first, first + count):
-            for j in range(0, WIDTH, LANES):
-                store(offset(bias_rows, r * WIDTH + j), splat(bias[r]))
+
+
+@kernel("bias: T*, outputs: int -> rows: T*", over="outputs", work=str(WIDTH))
+def spread_bias(i, bias, outputs, rows):  # type: ignore[no-untyped-def]
+    """A row of a tile, all of it the bias of output i."""
+    for j in range(0, WIDTH, LANES):
+        store(offset(rows, i * WIDTH + j), splat(bias[i]))
 
 
 @dataclass(frozen=True)
@@ -185,6 +171,12 @@ class Cut:
     """How a convolution is cut into tasks."""
 
     of: Plane
+    turned: bool
+
+    @property
+    def packs(self) -> bool:
+        """Whether weights are packed: when it pays, when rows would collide in cache, when they are turned around."""
+        return self.turned or self.of.batch * self.of.positions > UNPACKED or self.of.depth % 512 == 0
 
     @property
     def tile(self) -> int:
@@ -247,7 +239,12 @@ class Cut:
     def plan(self) -> np.ndarray:
         positions, blocks, tiles = self.parts
         own = self.images, positions, blocks, self.tile, tiles * self.tile, ceil_div(self.tiles, tiles)
-        return self.band.plan(own)
+        depth = self.of.depth
+        if self.packs:
+            places = 1, PITCH, depth * PITCH, self.tiles * depth * PITCH
+        else:
+            places = depth, 1, self.tile * depth, self.of.group_outputs * depth
+        return self.band.plan([*own, *places])
 
     @property
     def scratch(self) -> int:
@@ -260,15 +257,16 @@ def convolve(
     of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool, turned: bool
 ) -> None:
     """y = w * x. With `turned`, w has the axes of inputs and outputs exchanged and its taps are turned around."""
-    cut = Cut(of)
+    cut, bias_rows = Cut(of, turned), None
     rows = of.group_outputs
-    line, step = (of.taps, rows * of.taps) if turned else (of.depth, of.taps)
-    packed = workspace("weights", of.group * cut.tiles * of.depth * PITCH)
-    bias_rows = workspace("biases", of.outputs * WIDTH)
-    has_bias = int(bias is not None)
-    pack_weights(
-        w, bias, has_bias, rows, cut.tile, line, of.group_channels, step, of.taps, int(turned), rows * of.depth,
-        of.group, packed, bias_rows,
-    )  # fmt: skip
+    if cut.packs:
+        line, step = (of.taps, rows * of.taps) if turned else (of.depth, of.taps)
+        packed = workspace("weights", of.group * cut.tiles * of.depth * PITCH)
+        channels, pitch = of.group_channels, rows * of.depth
+        pack_weights(w, rows, cut.tile, line, channels, step, of.taps, int(turned), pitch, of.group, packed)
+        w = packed
+    if bias is not None:
+        bias_rows = workspace("biases", of.outputs * WIDTH)
+        spread_bias(bias, of.outputs, bias_rows)
     floor, room = 0.0 if relu else FLAT, scratch(cut.scratch)
-    convolve_block(cut.plan, x, packed, bias_rows, has_bias, floor, room, 0, cut.tasks, y)
+    convolve_block(cut.plan, x, w, bias_rows, int(bias is not None), floor, room, 0, cut.tasks, y)

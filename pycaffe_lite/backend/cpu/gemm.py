@@ -145,7 +145,7 @@ def tile_height(rows: int) -> int:
 
 def wanted_tasks() -> int:
     """How many tasks keep the threads busy. It must not decide how anything is rounded."""
-    return TASKS * pool.threads()
+    return TASKS * pool.threads() if pool.threads() > 1 else 1
 
 
 def _blocks(m: int, n: int) -> tuple[int, int]:

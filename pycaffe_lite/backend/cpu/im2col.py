@@ -18,6 +18,7 @@ from .workspace import workspace
 if TYPE_CHECKING:
     from .convolution import Convolution
 
+
 @kernel(
     "x: T*, channels: int, size: int, taps: int, positions: int, axes: int, geometry: int* -> columns: T*",
     over="channels * taps",
