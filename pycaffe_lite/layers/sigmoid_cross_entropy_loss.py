@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from math import exp, log1p, tanh
+from math import exp, log1p
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from .. import ops
 from ..kernel import T, kernel
 from ..layer import Shapes, exactly
 from ..ops import BLOCK
+from ..squash import sigmoid
 from ._loss import MODES, LossLayer, finish_loss, fixed_normalizer, ignored_label, mode_of
 
 
@@ -49,14 +50,13 @@ cross_entropy.cuda("""
 @kernel("x: T*, target: T*, dloss: T*, normalizer: double*, ignore: int, count: int -> dx: T*", work="12")
 def cross_entropy_grad(i, x, target, dloss, normalizer, ignore, count, dx):
     """dx = (s(x) - target) * dloss / normalizer; 0 where the target is ignored."""
-    probability = T(0.5) * tanh(T(0.5) * x[i]) + T(0.5)
     scale = dloss[0] / normalizer[0]
-    dx[i] = T(0) if int(target[i]) == ignore else (probability - target[i]) * scale
+    dx[i] = T(0) if int(target[i]) == ignore else (sigmoid(x[i]) - target[i]) * scale
 
 
 cross_entropy_grad.cuda("""
-    T probability = T(0.5) * tanh(T(0.5) * x[i]) + T(0.5), scale = dloss[0] / normalizer[0];
-    dx[i] = (int)target[i] == ignore ? T(0) : (probability - target[i]) * scale;
+    T scale = dloss[0] / normalizer[0];
+    dx[i] = (int)target[i] == ignore ? T(0) : (sigmoid(x[i]) - target[i]) * scale;
 """)
 
 
