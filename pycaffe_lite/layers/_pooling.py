@@ -279,7 +279,7 @@ weighted_pool_grad.cuda("""
 
 
 class PoolingBase(Layer):
-    """A layer of one or more pools, all of the method `pool_param.pool`; each has a number and a Window."""
+    """A layer of one or more pools, all by one method; each has a number and a Window."""
 
     backward_reads = ()  # for MAX and in training argmax says where every gradient goes
 
@@ -288,7 +288,6 @@ class PoolingBase(Layer):
         self.method = name
         if name == "STOCHASTIC" and self.phase == caffe_pb2.TRAIN:
             self.stream = np.array([random.new_key()])
-            self.remembers = ("stream", "key", "state")
             self.remembers = ("stream", "key", "state")
         elif name == "STOCHASTIC":
             self.method, self.backward_reads = "WEIGHTED", ("bottom",)

@@ -39,9 +39,10 @@ class Pooling(PoolingBase, type="Pooling", param="pooling_param"):
 
     def setup(self):
         p = self.param
-        self.setup_method(POOL.PoolMethod.Name(p.pool))
-        if len(self.message.top) > 1 and p.pool != POOL.MAX:
-            raise self.error(f"the second top is the mask of MAX pooling, and there is none for {self.method}")
+        method = POOL.PoolMethod.Name(p.pool)
+        self.setup_method(method)
+        if len(self.message.top) > 1 and method != "MAX":
+            raise self.error(f"the second top is the mask of MAX pooling, and there is none for {method}")
         for one, pair in PAIRS.items():
             given = [name for name in (one, *pair) if p.HasField(name)]
             if one == "kernel_size" and p.global_pooling:
