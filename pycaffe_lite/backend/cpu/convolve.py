@@ -17,7 +17,7 @@ from ...kernel import T, device_function, kernel
 from .atoms import offset
 from .band import fill_band
 from .columns import RUNS, cut_columns, find_runs
-from .gemm import DEPTH, FEWEST_TILES, PANELS, ceil_div, tile_height, wanted_tasks
+from .gemm import DEPTH, FEWEST_TILES, PANELS, ceil_div, collide, tile_height, wanted_tasks
 from .panels import merge, pack
 from .plane import (
     BAND_ROWS,
@@ -43,7 +43,6 @@ IMAGES, BLOCK, BLOCKS, TILE, OUTPUT_BLOCK, OUTPUT_BLOCKS, LINE, STEP, TILE_PITCH
 
 TARGET = 512  # positions in a task: enough to reuse what it packs, few enough to stay in cache
 SETS = 16  # of images, wanted
-UNPACKED = 0  # positions up to which packing weights costs more than it brings
 
 
 @kernel(
@@ -175,8 +174,8 @@ class Cut:
 
     @property
     def packs(self) -> bool:
-        """Whether weights are packed: when it pays, when rows would collide in cache, when they are turned around."""
-        return self.turned or self.of.batch * self.of.positions > UNPACKED or self.of.depth % 512 == 0
+        """Whether weights are packed: when they are turned around, or when their rows would collide in L1."""
+        return self.turned or collide(self.of.depth)
 
     @property
     def tile(self) -> int:

@@ -25,7 +25,7 @@ PANELS = 4  # of B in a task: as often a tile of A is used once it is in L1
 TILES = 16  # of A in a task: as often a panel of B is used once it is packed
 FEWEST_TILES = 4  # where there are few tasks: the packing of B is shared by them
 TASKS = 6  # wanted per thread, to keep all busy to the end
-PACK_FROM = 256  # columns of C that make packing A worthwhile
+PACK_FROM = 256  # columns of C that make it worthwhile to pack an A whose rows collide in L1
 
 # The numbers a plan consists of.
 (
@@ -138,6 +138,11 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
+def collide(pitch: int) -> bool:
+    """Whether lines that many floats apart all land in the same few places of L1, and drive each other out."""
+    return pitch % 1024 == 0
+
+
 def tile_height(rows: int) -> int:
     """Rows of a tile, so that all tiles have nearly as many."""
     return ceil_div(rows, ceil_div(rows, ROWS))
@@ -195,7 +200,7 @@ def gemm(
             dots(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate, 0.0 if relu else FLAT)
             return
         height, tiles_of_a = tile_height(m), None
-        if n >= PACK_FROM:
+        if collide(lda) and n >= PACK_FROM:
             packed = workspace("tiles of A", ceil_div(m, height) * k * PITCH)
             pack_tile(a, a_row, a_step, m, k, height, packed)
             a, a_row, a_step, tiles_of_a = packed, 1, PITCH, k * PITCH
