@@ -48,7 +48,7 @@ class ConvolutionBase(Layer):
         return tuple(values)
 
     def read_geometry(self, bottom) -> tuple[int, tuple[int, ...], int, tuple[int, ...]]:
-        """Check the bottoms; sets kernel, stride, pad, dilation. Returns batch, leading axes, channels, spatial shape."""
+        """Check the bottoms; sets kernel, stride, pad, dilation. Returns batch, leading axes, channels, size."""
         shape = bottom[0]
         for index, other in enumerate(bottom):
             if other != shape:
