@@ -101,18 +101,26 @@ def put(array: Any, values: Any) -> None:
         array.set(np.ascontiguousarray(np.broadcast_to(np.asarray(values, array.dtype), array.shape)))
 
 
+_gpus: dict[tuple[int, tuple[tuple[str, bool], ...]], Device] = {}
+_gpu_options: dict[str, bool] = {}
+
+
 def gpu(number: int = 0) -> Device:
-    """The GPU of this number; DeviceError says what is missing."""
-    try:
-        import cupy
-    except ImportError as error:
-        raise DeviceError(
-            "GPU asked for, but CuPy is not installed: pip install 'caffe-lite[gpu]' (CUDA 13) or "
-            "'caffe-lite[gpu12]' (CUDA 12), or use solver_mode: CPU / --cpu"
-        ) from error
-    if not cupy.cuda.is_available():
-        raise DeviceError("GPU asked for, but CuPy finds no CUDA device or driver; use solver_mode: CPU / --cpu")
-    raise DeviceError(f"GPU {number} asked for, but this version of caffe-lite computes on the CPU only; use --cpu")
+    """The GPU of this number; DeviceError says what is missing, and how to get it."""
+    from .backend.gpu.device import CupyGpu
+
+    key = number, tuple(_gpu_options.items())
+    if key not in _gpus:
+        try:
+            _gpus[key] = CupyGpu(number, **_gpu_options)
+        except DeviceError as error:
+            raise DeviceError(f"GPU {number} asked for, but {error}") from error
+    return _gpus[key]
+
+
+def set_gpu_options(**options: bool) -> None:
+    """For GPUs asked for from now on: `captures` (replay captured graphs, the default), `tf32` (rougher, faster)."""
+    _gpu_options.update(options)
 
 
 class _Current(threading.local):

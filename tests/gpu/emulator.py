@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class DeviceArray:
     nbytes = property(lambda self: self._array.nbytes)
     ndim = property(lambda self: self._array.ndim)
     flags = property(lambda self: self._array.flags)
+    data = property(lambda self: SimpleNamespace(ptr=self._array.ctypes.data))
 
     def __len__(self) -> int:
         return len(self._array)
@@ -163,9 +165,8 @@ class EmulatedGpu(Gpu):
         return isinstance(array, DeviceArray) and array._device is self
 
     def address(self, array: DeviceArray) -> int:
-        address = array._array.ctypes.data
-        self._sizes[address] = array.nbytes
-        return address
+        self._sizes[array.data.ptr] = array.nbytes
+        return array.data.ptr
 
     def launcher(
         self, kernel: AnyKernel, dtype: np.dtype[Any], blocks: int, threads: int, packed: Sequence[np.generic]

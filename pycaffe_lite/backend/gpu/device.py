@@ -1,0 +1,187 @@
+"""The real GPU, through CuPy: memory, one stream, captured graphs, and NVIDIA's libraries where they are installed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from ...errors import DeviceError
+from ...geometry import Geometry
+from ...kernel import current_launcher
+from . import libraries
+from .cublas import WORKSPACE, Cublas
+from .cudnn import Cudnn, CudnnConvolution
+from .gpu import Gpu
+from .source import AnyKernel, cuda_source
+
+log = logging.getLogger("pycaffe_lite")
+
+INSTALL = "pip install 'caffe-lite[gpu]' (CUDA 13) or 'caffe-lite[gpu12]' (CUDA 12)"
+INSTALL_CUDNN = "pip install 'caffe-lite[cudnn]' (CUDA 13) or 'caffe-lite[cudnn12]' (CUDA 12)"
+OTHERWISE = "or compute on the CPU with solver_mode: CPU or --cpu"
+
+
+def import_cupy() -> Any:
+    """CuPy, with a driver that can run it; DeviceError says what is missing and how to get it."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(f"a GPU needs CuPy, which cannot be imported ({error}): {INSTALL}, {OTHERWISE}") from error
+    runtime = cupy.cuda.runtime
+    try:
+        runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        has = runtime.driverGetVersion()
+        why = (
+            f"CuPy was built for CUDA {version(runtime.runtimeGetVersion())}, but the driver is for CUDA "
+            f"{version(has)} ({error}): update the driver, or {INSTALL}"
+            if has
+            else "no NVIDIA driver is installed, or there is no GPU: install the driver"
+        )
+        raise DeviceError(f"{why}, {OTHERWISE}") from error
+    return cupy
+
+
+def version(number: int) -> str:
+    """12090 as "12.9"."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+class CupyGpu(Gpu):
+    """GPU number `number`. With `tf32` products may round their inputs to 10 bits; without `captures` all is eager."""
+
+    def __init__(self, number: int = 0, captures: bool = True, tf32: bool = False):
+        super().__init__()
+        self.cupy = import_cupy()
+        runtime = self.cupy.cuda.runtime
+        count = runtime.getDeviceCount()
+        if not 0 <= number < count:
+            raise DeviceError(f"there is no GPU {number}: this machine has {count}, numbered from 0")
+        self._failures = (runtime.CUDARuntimeError, self.cupy.cuda.driver.CUDADriverError)
+        self.name, self.number, self.captures = f"GPU {number}", number, captures
+        self._device = self.cupy.cuda.Device(number)
+        with self._device:
+            # Blocking: what others do on the default stream waits for us, and we for them.
+            self._stream = self.cupy.cuda.Stream()
+        self.blas = self._open_cublas(tf32)
+        self.dnn = self._open_cudnn(tf32)
+
+    def _open_cublas(self, tf32: bool) -> Cublas | None:
+        found = libraries.find("cublas")
+        if found is None:
+            log.info("cuBLAS is not installed: %s computes matrix products with kernels of caffe-lite's own", self.name)
+            return None
+        self._blas_workspace = self.zeros(WORKSPACE, np.uint8)
+        with self.stream():
+            return Cublas(found[0], self._stream.ptr, self.address(self._blas_workspace), tf32)
+
+    def _open_cudnn(self, tf32: bool) -> Cudnn | None:
+        found = libraries.find("cudnn")
+        if found is None:
+            log.info(
+                "cuDNN is not installed: %s computes convolutions with kernels of caffe-lite's own; for faster ones %s",
+                self.name, INSTALL_CUDNN,
+            )  # fmt: skip
+            return None
+        with self.stream():
+            return Cudnn(found[0], self._stream.ptr, tf32)
+
+    # Memory
+
+    def zeros(self, count: int, dtype: Any) -> Any:
+        try:
+            with self.stream():
+                return self.cupy.zeros(count, dtype)
+        except self.cupy.cuda.memory.OutOfMemoryError as error:
+            free, total = self._device.mem_info
+            wanted = count * np.dtype(dtype).itemsize
+            raise DeviceError(
+                f"{self.name} has too little memory: {megabytes(wanted)} more are needed, {megabytes(free)} of "
+                f"{megabytes(total)} are free; take a smaller batch_size (with an iter_size that makes up for it), "
+                f"or close what else uses the GPU. caffe-lite summary tells what a net needs"
+            ) from error
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, self.cupy.ndarray)
+
+    def address(self, array: Any) -> int:
+        return array.data.ptr
+
+    def copy_in(self, array: Any, host: np.ndarray) -> None:
+        with self.stream():
+            super().copy_in(array, host)
+
+    def copy_out(self, host: np.ndarray, array: Any) -> None:
+        with self.stream():
+            super().copy_out(host, array)
+
+    # Launches
+
+    @contextmanager
+    def stream(self) -> Iterator[Any]:
+        try:
+            with self._device, self._stream:
+                yield self._stream
+        except self._failures as error:
+            raise DeviceError(f"{self.name} failed: {error}; what was snapshot before is intact") from error
+
+    def launcher(
+        self, kernel: AnyKernel, dtype: np.dtype[Any], blocks: int, threads: int, packed: Sequence[np.generic]
+    ) -> Callable[[], None]:
+        with self.stream():
+            function = self.cupy.RawKernel(cuda_source(kernel, dtype.name), kernel.name, options=("--std=c++17",))
+            function.compile()
+        return partial(function, (blocks,), (threads,), tuple(packed))
+
+    @contextmanager
+    def capture(self) -> Iterator[Any]:
+        made = SimpleNamespace(graph=None)
+        with self.stream() as stream:
+            stream.begin_capture()
+            try:
+                yield made
+            finally:
+                graph = stream.end_capture()
+        made.graph = Replay(self, graph)
+
+    # Libraries
+
+    def gemm(
+        self, a: Any, b: Any, out: Any, m: int, n: int, k: int, trans_a: bool, trans_b: bool, accumulate: bool
+    ) -> None:
+        if self.blas is None or 0 in (m, n, k):
+            super().gemm(a, b, out, m, n, k, trans_a, trans_b, accumulate)
+            return
+        addresses = (self.address(array) for array in (a, b, out))
+        call = partial(self.blas.gemm, out.dtype, *addresses, m, n, k, trans_a, trans_b, accumulate)
+        current_launcher().append(call, (a, b, out))  # type: ignore[attr-defined]
+
+    def convolution(self, geometry: Geometry) -> Any:
+        planes = len(geometry.size) in (1, 2)
+        if self.dnn is not None and planes and geometry.engine != "CAFFE":
+            return geometry.copy_as(CudnnConvolution)
+        if geometry.engine == "CUDNN":
+            why = "cuDNN is not installed" if planes else f"it has {len(geometry.size)} spatial axes"
+            log.warning("engine: CUDNN, but %s: our own kernels compute this convolution", why)
+        return super().convolution(geometry)
+
+
+class Replay:
+    """A captured graph, launched on the stream of its device."""
+
+    def __init__(self, device: CupyGpu, graph: Any):
+        self.device, self.graph = device, graph
+
+    def launch(self) -> None:
+        with self.device.stream() as stream:
+            self.graph.launch(stream)
+
+
+def megabytes(count: int) -> str:
+    return f"{count / 2**20:.1f} MB"
