@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -317,9 +316,7 @@ class Net:
         for node in self.graph.nodes:
             for what, blobs in (("parameter", node.layer.blobs), ("top", node.top)):
                 for index, blob in enumerate(blobs):
-                    if blob.data.dtype.kind == "f" and not math.isfinite(float(blob.data.sum())):
-                        if np.isfinite(blob.data).all():
-                            continue
+                    if not np.isfinite(blob.data).all():
                         name = f"{index}" if what == "parameter" else repr(node.top_names[index])
                         return f"{what} {name} of layer {node.layer.name!r} ({node.layer.type})"
         return None
