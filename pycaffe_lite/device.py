@@ -30,6 +30,10 @@ class Device(Protocol):
 
     def copy_out(self, host: np.ndarray, device_array: Any) -> None: ...
 
+    def synchronize(self) -> None:
+        """Wait until all that was launched is done."""
+        ...
+
     def program(self, dtype: Any) -> Any:
         """An empty program: `launch` appends to it, `run(first, last)` runs a range of it."""
         ...
@@ -66,6 +70,9 @@ class Cpu:
 
     def copy_out(self, host: np.ndarray, device_array: np.ndarray) -> None:
         np.copyto(host, device_array)
+
+    def synchronize(self) -> None:
+        """Nothing: a run returns when it is done."""
 
     def program(self, dtype: Any) -> Any:
         from .backend.cpu.program import Program

@@ -26,6 +26,8 @@ VERBS = (
     "merge-bn",
     "deploy",
     "parse-log",
+    "device-query",
+    "doctor",
 )
 
 

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any
 
 from .. import device
@@ -15,10 +16,14 @@ from ..proto import caffe_pb2
 
 
 def add_device_options(parser: argparse.ArgumentParser) -> None:
-    """--gpu, --cpu and --threads."""
+    """--gpu, --cpu, --no-graph, --tf32 and --threads."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--gpu", metavar="N", help="compute on GPU number N (default: as solver_mode says)")
     where.add_argument("--cpu", action="store_true", help="compute on the CPU, whatever solver_mode says")
+    parser.add_argument(
+        "--no-graph", action="store_true", help="GPU: launch kernel by kernel, to find faults; same results"
+    )
+    parser.add_argument("--tf32", action="store_true", help="GPU: faster products that round their inputs to 10 bits")
     parser.add_argument("--threads", metavar="N", help="CPU threads (default: all processors); results stay the same")
 
 
@@ -83,6 +88,7 @@ def choose_device(args: argparse.Namespace, solver: Any = None) -> str:
             pool.set_threads(args.threads)
         except ConfigError as error:
             raise ConfigError(f"--{error}") from error
+    device.set_gpu_options(captures=not args.no_graph, tf32=args.tf32)
     if args.gpu is not None:
         if "," in args.gpu or not args.gpu.isdigit():
             raise ConfigError(f"--gpu: must be the number of one GPU, got {args.gpu!r}")
@@ -99,5 +105,9 @@ def choose_device(args: argparse.Namespace, solver: Any = None) -> str:
             except DeviceError as error:
                 raise DeviceError(f"solver_mode: {error}") from error
         return f"Using GPU {solver.device_id}"
+    if solver is not None and not solver.HasField("solver_mode") and not args.cpu:
+        with suppress(DeviceError):
+            device.set_mode_gpu()
+            return "Using GPU 0: solver_mode is not given, and there is one (--cpu for the CPU)"
     device.set_mode_cpu()
     return "Use CPU."

@@ -138,11 +138,11 @@ CASES = {
         TRAIN,
         r"net.prototxt:3:1: layer 'c' \(Convolution\): kernel of 9 is larger .*'x' \(2, 1, 5, 5\) by layer 'in'",
     ),
-    "no GPU": (None, [*TRAIN, "--gpu", "0"], r"^GPU (0 )?asked for"),
+    "no GPU": (None, [*TRAIN, "--gpu", "99"], r"^GPU 99 asked for"),
     "GPU in the solver": (
-        lambda: solver(SOLVER + "solver_mode: GPU"),
+        lambda: solver(SOLVER + "solver_mode: GPU device_id: 99"),
         TRAIN,
-        r"^solver.prototxt:2:1: solver_mode: GPU (0 )?asked for, .*--cpu",
+        r"^solver.prototxt:2:1: solver_mode: GPU 99 asked for, but ",
     ),
     "several GPUs": (None, [*TRAIN, "--gpu", "0,1"], r"^--gpu: must be the number of one GPU, got '0,1'"),
     "GPU by name": (None, [*TRAIN, "--gpu", "titan"], r"^--gpu: .* got 'titan'"),
@@ -202,7 +202,7 @@ def test_wrong_input_is_one_clear_line(folder, capsys, name):
 
 
 def test_after_a_refused_gpu_the_cpu_is_still_there(folder, capsys):
-    refused([*TRAIN, "--gpu", "0"], capsys)
+    refused([*TRAIN, "--gpu", "99"], capsys)
     assert device.current() is device.CPU
     assert main(TRAIN) == 0
 

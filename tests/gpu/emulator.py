@@ -195,6 +195,9 @@ class EmulatedGpu(Gpu):
         finally:
             self.capturing = None
 
+    def synchronize(self) -> None:
+        self.refuse_while_capturing("waiting")
+
     def refuse_while_capturing(self, what: str) -> None:
         if self.capturing:
             raise RuntimeError(f"{what} while a stream is being captured")

@@ -25,12 +25,20 @@ KINDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
+PROPERTIES = {
+    "name": b"Emulated GPU", "major": 9, "minor": 0, "totalGlobalMem": 1 << 30, "warpSize": 32,
+    "maxThreadsDim": (1024, 1024, 64), "deviceOverlap": 1,
+}  # fmt: skip
+
+
 class RuntimeFailure(RuntimeError):
     """CUDARuntimeError."""
 
 
 class FakeCuPy:
     """The module `cupy`, with `count` devices."""
+
+    __version__ = "14.2.0"
 
     def __init__(self, gpu: EmulatedGpu, count: int = 1, driver: int = 13000):
         self.gpu, self.ndarray = gpu, DeviceArray
@@ -40,6 +48,7 @@ class FakeCuPy:
             getDeviceCount=partial(self._count, count, driver),
             runtimeGetVersion=lambda: 12090,
             driverGetVersion=lambda: driver,
+            getDeviceProperties=lambda number: PROPERTIES,
         )
         self.cuda = SimpleNamespace(
             runtime=runtime,
@@ -69,6 +78,9 @@ class FakeStream(nullcontext):
     def __init__(self, gpu: EmulatedGpu):
         super().__init__(self)
         self.gpu = gpu
+
+    def synchronize(self) -> None:
+        self.gpu.synchronize()
 
     def begin_capture(self) -> None:
         self._context = self.gpu.capture()

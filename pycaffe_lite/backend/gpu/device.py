@@ -121,6 +121,10 @@ class CupyGpu(Gpu):
         with self.stream():
             super().copy_out(host, array)
 
+    def synchronize(self) -> None:
+        with self.stream() as stream:
+            stream.synchronize()
+
     # Launches
 
     @contextmanager

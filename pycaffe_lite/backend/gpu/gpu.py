@@ -56,6 +56,10 @@ class Gpu(ABC):
     def capture(self) -> AbstractContextManager[Any]:
         """In this block, launches are noted instead of run; its target then has a `graph` to `launch()`."""
 
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until all that was launched is done."""
+
     # What follows
 
     def upload(self, host: np.ndarray) -> Any:
