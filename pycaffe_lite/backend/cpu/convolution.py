@@ -31,10 +31,16 @@ class Convolution(Geometry):
         return self.group == self.channels == self.outputs > 1
 
     @cached_property
+    def step(self) -> tuple[int, ...]:
+        """The stride, but none that is longer than the way: no room is made for a step that is never taken."""
+        axes = zip(self.size, self.kernel, self.stride, self.pad, self.dilation)
+        return tuple(min(s, size + 2 * pad - dilation * (k - 1)) for size, k, s, pad, dilation in axes)
+
+    @cached_property
     def plane(self) -> Plane:
         """The forward pass over planes; a line is a plane of height 1."""
         line = len(self.size) == 1
-        names = ("kernel", "stride", "pad", "dilation")
+        names = ("kernel", "step", "pad", "dilation")
         pairs = [(int(name != "pad"), *getattr(self, name)) if line else getattr(self, name) for name in names]
         size, output = ((1, *self.size), (1, *self.output)) if line else (self.size, self.output)
         numbers = [n for pair in pairs for n in pair]

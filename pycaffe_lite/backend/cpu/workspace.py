@@ -49,8 +49,12 @@ def scratch(bytes_needed: int) -> np.ndarray:
     as many threads, find what they need in it.
     """
     global _needed
-    _needed = max(_needed, bytes_needed)
-    _provide()
+    before, _needed = _needed, max(_needed, bytes_needed)
+    try:
+        _provide()
+    except MemoryError:
+        _needed = before  # the next program may need less
+        raise
     return _scratch_table
 
 
