@@ -48,8 +48,12 @@ class Convolution(Geometry):
 
     @property
     def turns(self) -> bool:
-        """Whether dx is best computed as a convolution of dy; it has as many products as x has values."""
-        return all(s == 1 for s in self.stride) and self.points <= 1.25 * self.positions
+        """Whether dx is best computed as a convolution of dy.
+
+        That makes products for every value of x, and cuts columns of dy that only few channels of dx may share.
+        """
+        channels, outputs = self.channels // self.group, self.outputs // self.group
+        return max(self.stride) == 1 and self.points <= 1.25 * self.positions and channels >= min(16, outputs)
 
     def forward(self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool = False) -> None:
         """y = w * x, plus the bias of each output channel, then ReLU."""

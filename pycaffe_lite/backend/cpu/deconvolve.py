@@ -37,9 +37,9 @@ from .plane import (
     TAPS,
     Plane,
 )
-from .tile import FLAT, PITCH, WIDTH, multiply_tile
+from .tile import FLAT, WIDTH, multiply_tile
 from .vector import LANES, add, floats_at, load_between, load_some, splat, store, store_some
-from .workspace import scratch, workspace
+from .workspace import scratch
 
 # The pass's own numbers in its plan, behind the geometry; there is no band.
 IMAGES, SLICE, SLICES, BLOCK, BLOCKS, TILE, LENGTH, ROW_TAPS, COLUMN_TAPS, FIELDS = range(TAPS + 1, TAPS + 11)
@@ -50,11 +50,11 @@ TARGET = 128  # positions of a task, at least, if there are as many images
 
 
 @kernel(
-    "plan: long*, weights: T*, dy: T*, scratch: long*, thread: int, tasks: int -> dx: T*",
+    "plan: long*, w: T*, dy: T*, scratch: long*, thread: int, tasks: int -> dx: T*",
     over="tasks",
     work="1 << 15",
 )
-def deconvolve_block(i, plan, weights, dy, scratch, thread, tasks, dx):  # type: ignore[no-untyped-def]
+def deconvolve_block(i, plan, w, dy, scratch, thread, tasks, dx):  # type: ignore[no-untyped-def]
     """Task i: a slice of channels in a group, a block of rows of dx, for some images."""
     part = i % plan[SLICES]
     row = i // plan[SLICES] % plan[BLOCKS] * plan[BLOCK]
@@ -71,7 +71,7 @@ def deconvolve_block(i, plan, weights, dy, scratch, thread, tasks, dx):  # type:
     last = max(first, min(plan[OUT_HEIGHT], (row + rows - 1 + plan[PAD_Y]) // plan[STRIDE_Y] + 1))
     products = floats_at(scratch[thread])
     panels = offset(products, plan[SLICE] * plan[TAPS] * plan[LENGTH])
-    multiply_dy(plan, weights, dy, image, images, group, part, channels, first, last, panels, products)
+    multiply_dy(plan, w, dy, image, images, group, channel, channels, first, last, panels, products)
     for n in range(images):
         for c in range(channels):
             place = ((image + n) * plan[CHANNELS] + group * group_channels + channel + c) * plan[HEIGHT]
@@ -81,12 +81,12 @@ def deconvolve_block(i, plan, weights, dy, scratch, thread, tasks, dx):  # type:
 
 
 @device_function
-def multiply_dy(plan, weights, dy, image, images, group, part, channels, first, last, panels, products):  # type: ignore[no-untyped-def]
+def multiply_dy(plan, weights, dy, image, images, group, channel, channels, first, last, panels, products):  # type: ignore[no-untyped-def]
     """The products of all taps of some channels with rows first..last-1 of dy."""
-    outputs, rows, tile = plan[OUTPUTS] // plan[GROUP], channels * plan[TAPS], plan[TILE]
+    outputs, rows, tile, length = plan[OUTPUTS] // plan[GROUP], channels * plan[TAPS], plan[TILE], plan[LENGTH]
     size, each = plan[OUT_HEIGHT] * plan[OUT_WIDTH], (last - first) * plan[OUT_WIDTH]
-    tiles = (plan[SLICE] * plan[TAPS] + tile - 1) // tile
-    lines = offset(weights, (group * plan[SLICES] + part) * tiles * outputs * PITCH)
+    step = plan[CHANNELS] // plan[GROUP] * plan[TAPS]  # from the weights of one output to those of the next
+    lines = offset(weights, group * outputs * step + channel * plan[TAPS])
     source = offset(dy, (image * plan[OUTPUTS] + group * outputs) * size + first * plan[OUT_WIDTH])
     for p in range(0, images * each, PANELS * WIDTH):
         stop = min(p + PANELS * WIDTH, images * each)
@@ -96,14 +96,11 @@ def multiply_dy(plan, weights, dy, image, images, group, part, channels, first, 
                 panel = offset(panels, (q - p) * depth)
                 pack_positions(offset(source, o * size), plan[OUTPUTS] * size, size, each, q, stop, depth, panel)
             for row in range(0, rows, tile):
-                a = offset(lines, (row // tile * outputs + o) * PITCH)
+                a, height = offset(lines, o * step + row), min(tile, rows - row)
                 for q in range(p, stop, WIDTH):
-                    place = offset(products, row * plan[LENGTH] + q)
+                    place, panel = offset(products, row * length + q), offset(panels, (q - p) * depth)
                     start = place if o > 0 else floats_at(0)
-                    panel, height = offset(panels, (q - p) * depth), min(tile, rows - row)
-                    multiply_tile(
-                        a, 1, PITCH, panel, WIDTH, start, plan[LENGTH], place, plan[LENGTH], depth, height, T(FLAT)
-                    )
+                    multiply_tile(a, 1, step, panel, WIDTH, start, length, place, length, depth, height, T(FLAT))
 
 
 @device_function
@@ -163,23 +160,6 @@ def gather_lanes(plan, products, first, last, y, x, row_taps, column_taps):  # t
             place = offset(products, tap * plan[LENGTH] + (line - first) * width + at)
             total = add(total, load_between(place, -at, width - at))
     return total
-
-
-@kernel(
-    "w: T*, channels: int, outputs: int, taps: int, slice: int, slices: int, tile: int, groups: int -> packed: T*",
-    over="groups * slices * ((slice * taps + tile - 1) // tile)",
-    work="outputs * 8",
-)
-def pack_taps(i, w, channels, outputs, taps, slice, slices, tile, groups, packed):  # type: ignore[no-untyped-def]
-    """Tile i of the weights: some taps of a slice of channels, `channels` in a group, as `multiply_tile` reads them."""
-    tiles = (slice * taps + tile - 1) // tile
-    channel = i // tiles % slices * slice
-    row = i % tiles * tile
-    rows = min(slice, channels - channel) * taps - row
-    if rows > 0:
-        place = i // (tiles * slices) * outputs * channels * taps + channel * taps + row
-        target = offset(packed, i * outputs * PITCH)
-        pack(offset(w, place), 1, channels * taps, min(tile, rows), outputs, target, PITCH)
 
 
 def taps_by_phase(kernel: int, stride: int, dilation: int) -> list[int]:
@@ -263,7 +243,4 @@ class Cut:
 def deconvolve(of: Plane, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> None:
     """dx = the gradient of the x that `of` convolves with w to y."""
     cut = Cut(of)
-    tiles = ceil_div(cut.slice * of.taps, cut.tile)
-    packed = workspace("weights", of.group * cut.slices * tiles * of.group_outputs * PITCH)
-    pack_taps(w, of.group_channels, of.group_outputs, of.taps, cut.slice, cut.slices, cut.tile, of.group, packed)
-    deconvolve_block(cut.plan, packed, dy, scratch(cut.scratch), 0, cut.tasks, dx)
+    deconvolve_block(cut.plan, w, dy, scratch(cut.scratch), 0, cut.tasks, dx)
