@@ -109,6 +109,13 @@ def test_while_the_net_is_built_ctrl_c_ends_at_once(noise, start):
     assert status == 130 and log.strip().endswith("caffe-lite train: interrupted") and "Traceback" not in log
 
 
+def test_a_training_that_nobody_listens_to_any_more_ends(noise, start):
+    """As in `caffe-lite train ... 2>&1 | head`."""
+    process = training(start, noise(FOREVER))
+    process.stderr.close()
+    assert process.wait(timeout=60) == 1
+
+
 def send(*numbers: int) -> None:
     for number in numbers:
         os.kill(os.getpid(), number)
