@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from ...geometry import Geometry
-from . import depthwise, im2col
+from . import depthwise, depthwise_grad, im2col
 from .convolve import convolve
 from .deconvolve import deconvolve
 from .plane import Plane
@@ -43,8 +43,8 @@ class Convolution(Geometry):
         names = ("kernel", "step", "pad", "dilation")
         pairs = [(int(name != "pad"), *getattr(self, name)) if line else getattr(self, name) for name in names]
         size, output = ((1, *self.size), (1, *self.output)) if line else (self.size, self.output)
-        numbers = [n for pair in pairs for n in pair]
-        return Plane(self.batch, self.channels, *size, self.outputs, *output, *numbers, self.group)
+        numbers = [self.batch, self.channels, *size, self.outputs, *output, *(n for pair in pairs for n in pair)]
+        return Plane(*numbers, self.group)
 
     @property
     def turns(self) -> bool:
@@ -71,7 +71,7 @@ class Convolution(Geometry):
             if not self.is_fast(dy):
                 im2col.backward_data(self, dy, w, dx)
             elif self.is_depthwise:
-                depthwise.deconvolve(self.plane, dy, w, dx)
+                depthwise_grad.deconvolve(self.plane, dy, w, dx)
             elif self.turns:
                 convolve(self.plane.turned(), dy, w, None, dx, relu=False, turned=True)
             else:
@@ -83,7 +83,7 @@ class Convolution(Geometry):
             if not self.is_fast(x):
                 im2col.backward_weights(self, x, dy, dw)
             elif self.is_depthwise:
-                depthwise.add_weights_grad(self.plane, x, dy, dw)
+                depthwise_grad.add_weights_grad(self.plane, x, dy, dw)
             else:
                 add_weights_grad(self.plane, x, dy, dw)
 
