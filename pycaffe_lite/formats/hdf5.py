@@ -33,7 +33,9 @@ def reading(source: str) -> Iterator[Any]:
     try:
         with h5py.File(source, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError) as error:
+    except WeightsError:
+        raise
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{source}: not an HDF5 file of Caffe's, or a damaged one: {error}") from error
 
 

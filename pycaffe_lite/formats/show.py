@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from itertools import groupby
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from ..errors import DataError, WeightsError
 from ..proto import BlobProto, Datum, NetParameter, SolverParameter, SolverState, binary, caffe_pb2, printer
@@ -42,7 +44,7 @@ def show(path: str, full: bool = False, limit: int = 5) -> Iterator[str]:
     if start.startswith(hdf5.MAGIC):
         yield from hdf5_lines(path, full)
     elif start.startswith(b"\x93NUMPY"):
-        yield from array_lines("array", np.load(path, mmap_mode="r", allow_pickle=False), full)
+        yield from array_lines("array", read_npy(path), full)
     elif start.startswith(b"PK\x03\x04"):
         with tensors.reading_npz(path) as layers:
             yield from stored_lines(layers, full)
@@ -76,7 +78,7 @@ def message_file(path: str, full: bool) -> Iterator[str]:
     yield f"# {kind.DESCRIPTOR.name}"
     try:
         yield from message_lines(content, 0, len(content), kind.DESCRIPTOR, full, "", path)
-    except wire.WireError as error:
+    except (wire.WireError, DecodeError) as error:
         raise WeightsError(f"{path}: damaged: {error}") from error
 
 
@@ -142,6 +144,17 @@ def blob_line(content: memoryview, start: int, end: int, where: str) -> str:
 
 
 # Arrays ------------------------------------------------------------------------------------------------------
+
+
+def read_npy(path: str) -> np.ndarray:
+    """The array in an .npy file, read where it lies."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError, SyntaxError, TokenError) as error:
+        raise DataError(f"{path}: not an .npy file of numbers, or a damaged one: {error}") from error
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{path}: holds {array.dtype}, not numbers")
+    return array
 
 
 def described(values: np.ndarray) -> str:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from ..errors import PrototxtError
+from .schema import fields
 
 M = TypeVar("M", bound=Message)
 
@@ -44,7 +45,25 @@ def decode(data: bytes, message: M, source: str) -> M:
         raise PrototxtError(f"{source}: {_problem(data, message)}") from None
     if not message.ListFields():  # bytes that happen to be well-formed, but none of our fields
         raise PrototxtError(f"{source}: not a binary {message.DESCRIPTOR.name}")
+    _make_text(message)
     return message
+
+
+def _make_text(message: Message) -> None:
+    """Strings that are not UTF-8, such as paths of another age, as text: protobuf gives them as bytes."""
+    for descriptor, value in message.ListFields():
+        field = fields(message.DESCRIPTOR)[descriptor.name]
+        if field.message and field.message.name != "BlobProto":
+            for inner in value if field.repeated else [value]:
+                _make_text(inner)
+        elif field.kind == "string" and field.repeated:
+            value[:] = [_text(one) for one in value]
+        elif field.kind == "string" and isinstance(value, bytes):
+            setattr(message, field.name, _text(value))
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
 def _problem(data: bytes, message: Message) -> str:

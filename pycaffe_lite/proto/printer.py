@@ -40,7 +40,7 @@ def _scalar(field: Field, value: Any) -> str:
     if field.kind == "bool":
         return "true" if value else "false"
     if field.kind == "string":
-        return quote(value.encode("utf-8"))
+        return quote(value if isinstance(value, bytes) else value.encode("utf-8"))
     if field.kind == "bytes":
         return quote(value)
     if field.kind == "float":

@@ -111,3 +111,19 @@ def test_files_that_cannot_be_shown(tmp_path, capsys):
         BlobProto(num=1, channels=1, height=99999, width=99999, data=[1]).SerializeToString()
     )
     assert "needs 9,999,800,001 values, but there are 1" in refused(capsys, tmp_path / "huge")
+
+
+@pytest.mark.parametrize("cut", [20, 60, 100])
+def test_damaged_arrays(tmp_path, capsys, cut):
+    np.save(tmp_path / "a.npy", np.arange(50.0))
+    whole = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(whole[:cut] + b"{" + whole[cut + 1 :])
+    assert "not an .npy file of numbers, or a damaged one" in refused(capsys, tmp_path / "a.npy")
+    np.save(tmp_path / "b.npy", np.array(["text"]))
+    assert "holds <U4, not numbers" in refused(capsys, tmp_path / "b.npy")
+
+
+def test_strings_that_are_no_text(tmp_path, capsys):
+    state = SolverState(iter=7, learned_net="caf?.caffemodel").SerializeToString().replace(b"?", b"\xe9")
+    (tmp_path / "s.solverstate").write_bytes(state)
+    assert shown(capsys, tmp_path / "s.solverstate")[2] == 'learned_net: "caf\\351.caffemodel"'

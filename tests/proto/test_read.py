@@ -104,3 +104,14 @@ def test_models_that_people_trained(shared):
     assert len(paths) > 30
     for path in paths:
         assert read(path, kinds[path.suffix]).ListFields(), path
+
+
+def test_strings_of_another_age(tmp_path):
+    """Paths in GBK or Latin-1, which Caffe never looked at, come as text that shows their bytes."""
+    net = NetParameter(name="net", input=["caf?"])
+    net.layer.add(name="l?yer", type="Data").data_param.source = "caf?"
+    path = tmp_path / "old.caffemodel"
+    path.write_bytes(net.SerializeToString().replace(b"?", b"\xe9"))
+    found = read(path, NetParameter)
+    assert (found.layer[0].name, found.layer[0].data_param.source) == ("l\\xe9yer", "caf\\xe9")
+    assert list(found.input) == ["caf\\xe9"]
