@@ -70,8 +70,11 @@ def beginning(source: str) -> bytes:
     """The first bytes of a file; none if it cannot be read."""
     if not os.path.isfile(source):
         return b""
-    with open(source, "rb") as file:
-        return file.read(8)
+    try:
+        with open(source, "rb") as file:
+            return file.read(8)
+    except OSError:
+        return b""
 
 
 def load(net: Any, path: str | os.PathLike[str], ignore_mismatch: bool = False) -> LoadReport:

@@ -189,9 +189,10 @@ def test_a_prefix_that_cannot_be_written_to_is_found_before_training(tmp_path, f
     assert not begun
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_permission(tmp_path):
     tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("this user may write everywhere")
     with pytest.raises(ConfigError, match="no permission to write there"):
         solver(f'max_iter: 3 snapshot: 1 snapshot_prefix: "{tmp_path}/s"')
 
