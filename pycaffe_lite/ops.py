@@ -103,6 +103,7 @@ add_rows.cuda("T total = out[i]; for (int row = 0; row < rows; ++row) total += x
 
 # Long sums are made of blocks, so that they run in parallel and still always add up in the same order.
 BLOCK = 4096
+THREADS = 256  # that add up a block together on a GPU
 BLOCKS, BLOCK_WORK = "(count + 4095) // 4096", "4096"
 ROW_BLOCKS, ROW_BLOCK_WORK = "((length + 4095) // 4096)", "min(length, 4096)"  # the same for rows of `length`
 

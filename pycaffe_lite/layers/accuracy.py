@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 
+from .. import ops
 from ..kernel import kernel
 from ..layer import Shapes, between, exactly
+from ..ops import block_sum
 from ._labels import LabelledLayer
 from ._loss import NO_LABEL
 
@@ -55,14 +57,18 @@ def average_hits(i, hit, count, accuracy):
         if hit[j] >= 0:
             counted += 1
             right += hit[j]
-    accuracy[0] = right / max(counted, 1)
+    accuracy[0] = block_sum(right) / max(block_sum(counted), 1)
 
 
-average_hits.cuda("""
-    int right = 0, counted = 0;
-    for (int j = 0; j < count; ++j) if (hit[j] >= 0) { ++counted; right += hit[j]; }
-    accuracy[0] = (T)((double)right / max(counted, 1));
-""")
+average_hits.cuda(
+    """
+    double right = 0, counted = 0;
+    for (int j = threadIdx.x; j < count; j += blockDim.x) if (hit[j] >= 0) { ++counted; right += hit[j]; }
+    right = block_sum(right); counted = block_sum(counted);
+    if (threadIdx.x == 0) accuracy[0] = right / max(counted, 1.0);
+    """,
+    block=ops.THREADS,
+)
 
 
 @kernel("hit: int*, label: T*, count: int, channels: int -> per_class: T*", over="channels", work="count")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+from .. import ops
 from ..kernel import kernel
 from ..layer import Shapes
+from ..ops import block_sum
 from ._convolution import ConvolutionBase
 
 
@@ -33,15 +35,19 @@ def add_channel_sums(i, dy, batch, channels, size, db):
         start = (n * channels + i) * size
         for j in range(start, start + size):
             total += dy[j]
-    db[i] += total
+    db[i] += block_sum(total)
 
 
-add_channel_sums.cuda("""
+add_channel_sums.cuda(
+    """
     double total = 0;
-    for (int n = 0; n < batch; ++n)
-        for (int j = 0; j < size; ++j) total += dy[(n * channels + i) * size + j];
-    db[i] += total;
-""")
+    for (int j = threadIdx.x; j < batch * size; j += blockDim.x)
+        total += dy[(j / size * channels + i) * size + j % size];
+    total = block_sum(total);
+    if (threadIdx.x == 0) db[i] += total;
+    """,
+    block=ops.THREADS,
+)
 
 
 class Deconvolution(ConvolutionBase, type="Deconvolution", param="convolution_param"):

@@ -9,7 +9,7 @@ import numpy as np
 from .. import ops
 from ..kernel import kernel
 from ..layer import Shapes, exactly
-from ..ops import BLOCK
+from ..ops import BLOCK, block_sum
 from ._loss import LossLayer
 
 
@@ -20,14 +20,21 @@ def squared_distance(i, a, b, count, partial):
     for j in range(i * BLOCK, min(count, (i + 1) * BLOCK)):
         d = a[j] - b[j]
         total += d * d
-    partial[i] = total
+    partial[i] = block_sum(total)
 
 
-squared_distance.cuda("""
+squared_distance.cuda(
+    """
     double total = 0;
-    for (int j = i * BLOCK; j < min(count, (i + 1) * BLOCK); ++j) { T d = a[j] - b[j]; total += d * d; }
-    partial[i] = total;
-""")
+    for (int j = i * BLOCK + threadIdx.x; j < min(count, (i + 1) * BLOCK); j += blockDim.x) {
+        T d = a[j] - b[j];
+        total += d * d;
+    }
+    total = block_sum(total);
+    if (threadIdx.x == 0) partial[i] = total;
+    """,
+    block=ops.THREADS,
+)
 
 
 @kernel("a: T*, b: T*, dloss: T*, scale: T, count: int -> dx: T*")

@@ -12,7 +12,7 @@ from ..errors import CaffeError
 from ..formats.blobproto import to_array
 from ..kernel import kernel
 from ..layer import Shapes, between
-from ..ops import BLOCK
+from ..ops import BLOCK, block_sum
 from ..paths import find_path
 from ..proto import BlobProto, binary
 from ._labels import LabelledLayer
@@ -42,13 +42,14 @@ def infogain_loss(i, prob, label, h, floor, ignore, channels, inner, count, part
             p = prob[start + c * inner]
             total -= h[wanted * channels + c] * (log(max(p, floor)) if p == p else p)
         counted += 1
-    partial[i] = total
-    valid[i] = counted
+    partial[i] = block_sum(total)
+    valid[i] = block_sum(counted)
 
 
-infogain_loss.cuda("""
+infogain_loss.cuda(
+    """
     double total = 0, counted = 0;
-    for (int j = i * BLOCK; j < min(count, (i + 1) * BLOCK); ++j) {
+    for (int j = i * BLOCK + threadIdx.x; j < min(count, (i + 1) * BLOCK); j += blockDim.x) {
         int wanted = (int)label[j];
         if (wanted == ignore) continue;
         if (wanted < 0 || wanted >= channels) { fault[0] = j + 1; continue; }
@@ -59,8 +60,11 @@ infogain_loss.cuda("""
         }
         counted += 1;
     }
-    partial[i] = total; valid[i] = counted;
-""")
+    total = block_sum(total); counted = block_sum(counted);
+    if (threadIdx.x == 0) { partial[i] = total; valid[i] = counted; }
+    """,
+    block=ops.THREADS,
+)
 
 
 @kernel(

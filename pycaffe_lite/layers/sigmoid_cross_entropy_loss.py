@@ -10,7 +10,7 @@ import numpy as np
 from .. import ops
 from ..kernel import T, kernel
 from ..layer import Shapes, exactly
-from ..ops import BLOCK
+from ..ops import BLOCK, block_sum
 from ..squash import sigmoid
 from ._loss import MODES, LossLayer, finish_loss, fixed_normalizer, ignored_label, mode_of
 
@@ -31,20 +31,24 @@ def cross_entropy(i, x, target, ignore, count, partial, valid):
         positive = T(1) if x[j] >= 0 else T(0)
         total -= x[j] * (target[j] - positive) - log1p(exp(x[j] - 2 * x[j] * positive))
         counted += 1
-    partial[i] = total
-    valid[i] = counted
+    partial[i] = block_sum(total)
+    valid[i] = block_sum(counted)
 
 
-cross_entropy.cuda("""
+cross_entropy.cuda(
+    """
     double total = 0, counted = 0;
-    for (int j = i * BLOCK; j < min(count, (i + 1) * BLOCK); ++j) {
+    for (int j = i * BLOCK + threadIdx.x; j < min(count, (i + 1) * BLOCK); j += blockDim.x) {
         if ((int)target[j] == ignore) continue;
         T positive = x[j] >= 0 ? T(1) : T(0);
         total -= x[j] * (target[j] - positive) - log1p(exp(x[j] - 2 * x[j] * positive));
         counted += 1;
     }
-    partial[i] = total; valid[i] = counted;
-""")
+    total = block_sum(total); counted = block_sum(counted);
+    if (threadIdx.x == 0) { partial[i] = total; valid[i] = counted; }
+    """,
+    block=ops.THREADS,
+)
 
 
 @kernel("x: T*, target: T*, dloss: T*, normalizer: double*, ignore: int, count: int -> dx: T*", work="12")

@@ -10,7 +10,7 @@ import numpy as np
 from .. import ops
 from ..kernel import kernel
 from ..layer import Shapes, between, exactly
-from ..ops import BLOCK
+from ..ops import BLOCK, block_sum
 from ._labels import LabelledLayer
 from ._loss import LossLayer, finish_loss, fixed_normalizer, ignored_label, mode_of
 from .softmax import softmax
@@ -38,13 +38,14 @@ def label_loss(i, prob, label, floor, ignore, channels, inner, count, partial, v
         p = prob[((j // inner) * channels + wanted) * inner + j % inner]
         total -= log(max(p, floor)) if p == p else p
         counted += 1
-    partial[i] = total
-    valid[i] = counted
+    partial[i] = block_sum(total)
+    valid[i] = block_sum(counted)
 
 
-label_loss.cuda("""
+label_loss.cuda(
+    """
     double total = 0, counted = 0;
-    for (int j = i * BLOCK; j < min(count, (i + 1) * BLOCK); ++j) {
+    for (int j = i * BLOCK + threadIdx.x; j < min(count, (i + 1) * BLOCK); j += blockDim.x) {
         int wanted = (int)label[j];
         if (wanted == ignore) continue;
         if (wanted < 0 || wanted >= channels) { fault[0] = j + 1; continue; }
@@ -52,8 +53,11 @@ label_loss.cuda("""
         total -= p == p ? log(max((double)p, floor)) : p;
         counted += 1;
     }
-    partial[i] = total; valid[i] = counted;
-""")
+    total = block_sum(total); counted = block_sum(counted);
+    if (threadIdx.x == 0) { partial[i] = total; valid[i] = counted; }
+    """,
+    block=ops.THREADS,
+)
 
 
 @kernel(

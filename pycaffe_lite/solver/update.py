@@ -14,7 +14,7 @@ from ..device import CPU
 from ..kernel import expression, kernel, recording
 from ..memory import Memory
 from ..net.net import Net
-from ..ops import BLOCK
+from ..ops import BLOCK, block_sum
 from . import rules
 
 
@@ -24,14 +24,19 @@ def square_sum(i, x, count, partial):  # type: ignore[no-untyped-def]
     total = 0.0
     for j in range(i * BLOCK, min(count, (i + 1) * BLOCK)):
         total += x[j] * x[j]
-    partial[i] = total
+    partial[i] = block_sum(total)
 
 
-square_sum.cuda("""
+square_sum.cuda(
+    """
     double total = 0;
-    for (int j = i * BLOCK; j < min(count, (i + 1) * BLOCK); ++j) total += (double)x[j] * x[j];
-    partial[i] = total;
-""")
+    for (int j = i * BLOCK + threadIdx.x; j < min(count, (i + 1) * BLOCK); j += blockDim.x)
+        total += (double)x[j] * x[j];
+    total = block_sum(total);
+    if (threadIdx.x == 0) partial[i] = total;
+    """,
+    block=ops.THREADS,
+)
 
 
 @kernel("partial: double*, blocks: int, limit: double, share: double -> numbers: T*", over="1", work="blocks")
@@ -66,22 +71,25 @@ def layer_rates(i, w, g, starts, counts, rates, decays, numbers, eta, entries, l
     for j in range(starts[i], starts[i] + counts[i]):
         weights += w[j] * w[j]
         gradients += g[j] * g[j]
-    weights, gradients = math.sqrt(weights), math.sqrt(gradients) * numbers[1]
+    weights, gradients = math.sqrt(block_sum(weights)), math.sqrt(block_sum(gradients)) * numbers[1]
     trust = 1.0
     if weights > 0 and gradients > 0:
         trust = eta * weights / (gradients + numbers[2] * decays[i] * weights)
     local[i] = rates[i] * trust
 
 
-layer_rates.cuda("""
+layer_rates.cuda(
+    """
     double weights = 0, gradients = 0, trust = 1;
-    for (long long j = starts[i]; j < starts[i] + counts[i]; ++j) {
+    for (long long j = starts[i] + threadIdx.x; j < starts[i] + counts[i]; j += blockDim.x) {
         weights += (double)w[j] * w[j]; gradients += (double)g[j] * g[j];
     }
-    weights = sqrt(weights); gradients = sqrt(gradients) * numbers[1];
+    weights = sqrt(block_sum(weights)); gradients = sqrt(block_sum(gradients)) * numbers[1];
     if (weights > 0 && gradients > 0) trust = eta * weights / (gradients + numbers[2] * decays[i] * weights);
-    local[i] = rates[i] * trust;
-""")
+    if (threadIdx.x == 0) local[i] = rates[i] * trust;
+    """,
+    block=ops.THREADS,
+)
 
 
 class Update:
