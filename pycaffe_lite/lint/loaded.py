@@ -35,4 +35,5 @@ def layer_without_weights(net: NetView) -> Iterator[Hit]:
             f"{len(missing)} layer(s) are not in the weights: {names}",
             "nothing, if they are to be learnt; else look for other spellings with `caffe-lite diff`",
             missing[0].message,
+            general=True,
         )

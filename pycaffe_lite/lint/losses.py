@@ -60,6 +60,7 @@ def zero_weights(net: NetView) -> Iterator[Hit]:
             f"{len(found)} layer(s) that learn start with weights of 0: {names}",
             'give them weight_filler { type: "msra" } (or xavier), or load weights with --weights',
             found[0],
+            general=True,
         )
 
 

@@ -42,10 +42,10 @@ def dead_layer(net: NetView) -> Iterator[Hit]:
 def unread_blob(net: NetView) -> Iterator[Hit]:
     """A blob that nobody reads is an output of the net: computed for nothing, and printed with all its values at
     every display or test."""
-    if not net.trains:
-        return
     for top in net.links.unread():
         layer = net.layers[top.layer]
+        if not net.trains and layer.type != "Input" and not offline.reads_files(layer):
+            continue  # the outputs of a net for use
         if layer.type in TOLD or offline.is_loss(layer) or offline.is_loss_type(layer.type):
             continue
         if any(param for node in [net.nodes.get(layer.name)] if node for param in node.params):

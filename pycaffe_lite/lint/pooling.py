@@ -82,4 +82,5 @@ def rounding_up(net: NetView) -> Iterator[Hit]:
             + (" ..." if len(found) > 4 else ""),
             "nothing, if the net stays with Caffe; else export with ceil_mode, or set round_mode: FLOOR and train anew",
             found[0][0],
+            general=True,
         )

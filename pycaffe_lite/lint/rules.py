@@ -16,13 +16,17 @@ NET, TRAINED, TESTED, BOTH, SOLVER = "net", "trained", "tested", "both", "solver
 
 
 class Hit(NamedTuple):
-    """Something found: what, what to do about it, in which layer (a LayerParameter) and field (`pooling_param.pad`)."""
+    """Something found: what, what to do about it, in which layer (a LayerParameter) and field (`pooling_param.pad`).
+
+    What is said of several layers at once is `general`, and `layer` the first of them.
+    """
 
     what: str
     fix: str
     layer: Any = None
     field: str = ""
     level: str = ""  # if it is another than the rule's
+    general: bool = False
 
 
 @dataclass(frozen=True)

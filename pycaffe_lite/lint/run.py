@@ -208,7 +208,7 @@ class Linter:
     def add(self, hit: Hit, rule: Rule, where: str, phases: Iterable[str] = ()) -> None:
         """Note a finding; the same one in another phase is the same."""
         layer = hit.layer.name if hit.layer is not None else ""
-        what = f"layer {layer!r} ({hit.layer.type}): {hit.what}" if layer else hit.what
+        what = f"layer {layer!r} ({hit.layer.type}): {hit.what}" if layer and not hit.general else hit.what
         what = f"{hit.field}: {what}" if hit.field and hit.layer is None else what
         for old in self.findings:
             if (old.rule, old.where, old.what) == (rule.name, where, what):

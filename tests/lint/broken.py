@@ -16,6 +16,7 @@ INPUT = (
     'layer { name: "x" type: "Input" top: "x" top: "t" '
     "input_param { shape { dim: 4 dim: 3 dim: 8 dim: 8 } shape { dim: 4 } } }\n"
 )
+ONE_INPUT = INPUT.replace('top: "t" ', "").replace("shape { dim: 4 } ", "")
 DATA = (
     'layer { name: "d" type: "Data" top: "x" top: "t" %s '
     'data_param { source: "db" batch_size: 2 backend: LMDB %s } transform_param { %s } }\n'
@@ -84,7 +85,7 @@ BROKEN = [
      {"net": INPUT + CONV + NORM % "batch_norm_param { use_global_stats: false }" + SCALE + TAIL},
      "warning", (3, "use_global_stats"), "use_global_stats: false"),
     ("batch-norm-factor-zero",
-     {"net": INPUT + CONV + NORM % "", "weights": stats(1, 1, 0), "also": ["layer-without-weights"]},
+     {"net": ONE_INPUT + CONV + NORM % "", "weights": stats(1, 1, 0), "also": ["layer-without-weights"]},
      "error", (3, "layer"), "its statistics in the weights have the factor 0"),
     ("rate-of-statistics",
      {"net": INPUT + CONV + NORM % "param { lr_mult: 1 } param { } param { lr_mult: 2 }" + SCALE + TAIL},
@@ -95,6 +96,7 @@ BROKEN = [
      "warning", (7, "layer"), "layer 'lost' (InnerProduct): it never learns: no loss is computed from it"),
     ("unread-blob", {"net": PLAIN + layer("Power", "c", "power")},
      "hint", (7, "layer"), "nothing reads its top 'power'"),
+    ("unread-blob", {"net": INPUT + conv()}, "hint", (1, "layer"), "nothing reads its top 't'"),
     ("loss-without-gradient",
      {"net": INPUT + conv(outer="param { lr_mult: 0 } param { lr_mult: 0 }")
       + RELU + ip(outer="param { lr_mult: 0 } param { lr_mult: 0 }") + LOSS},
@@ -172,13 +174,13 @@ GOOD = {
     "batch norm with frozen statistics": {
         "net": INPUT + CONV + NORM % "batch_norm_param { use_global_stats: true }"
         + SCALE.replace("scale_param", "param { lr_mult: 0 } param { lr_mult: 0 } scale_param") + TAIL},
-    "a net for use": {"net": INPUT.replace('top: "t"', "").replace("shape { dim: 4 }", "", 1) + conv("") + NORM % ""},
+    "a net for use": {"net": ONE_INPUT + conv("") + NORM % ""},
     "fixed weights of 0": {"net": INPUT + conv("", "param { lr_mult: 0 } param { lr_mult: 0 }") + RELU + ip() + LOSS},
     "weights of 0 that are loaded": {
         "net": INPUT + conv("") + RELU + ip() + LOSS,
         "weights": {"conv": [np.zeros((4, 3, 3, 3)), np.zeros(4)], "ip": [np.zeros((3, 144)), np.zeros(3)]}},
     "statistics that are there": {
-        "net": INPUT + CONV + NORM % "",
+        "net": ONE_INPUT + CONV + NORM % "",
         "weights": {**stats(0, 1, 1), "conv": [np.zeros((4, 3, 3, 3))]}},
     "a training net whose test net is another file": {
         "net": DATA % ("", "", "crop_size: 4 mirror: true") + ip("x") + LOSS},
