@@ -70,20 +70,22 @@ class Linter:
                 if is_solver(path):
                     self.lint_solver(path)
                 else:
-                    self.lint_net(path, text.read(path, NetParameter, self.options.allow_unknown), self.weights())
+                    raw = text.read(path, NetParameter, self.options.allow_unknown)
+                    self.lint_net(path, raw, self.weights([self.options.weights]))
         except PrototxtError as error:
             where, _, what = str(error).partition(": ")
             self.add(Hit(what, "correct it"), REFUSED, where)
         order = {level: place for place, level in enumerate(LEVELS)}
         return sorted(self.findings, key=lambda finding: order[finding.level])
 
-    def weights(self) -> Weights:
-        """The layers in the file given with --weights."""
-        if not self.options.weights:
-            return {}
+    def weights(self, paths: Iterable[str]) -> Weights:
+        """The layers in files that will be loaded one after the other."""
         from ..formats import weights
 
-        return {layer.name: layer for layer in self._open.enter_context(weights.opened(self.options.weights))}
+        found: Weights = {}
+        for path in filter(None, paths):
+            found |= {layer.name: layer for layer in self._open.enter_context(weights.opened(path))}
+        return found
 
     # Nets --------------------------------------------------------------------------------------------------
 
@@ -145,9 +147,7 @@ class Linter:
 
     def nets_of(self, param: Any, path: str) -> Iterator[NetView]:
         """The nets of a solver: the one it trains, and one for each test_iter."""
-        weights = self.weights()
-        for given in param.weights:  # what they hold is not known, only that they will be loaded
-            self.notes.append(f"weights: {given} will be loaded")
+        weights = self.weights([*self.weights_of(param, path), self.options.weights])
         trained = [
             self.read(param, name, path)
             for name in ("train_net", "train_net_param", "net", "net_param")
@@ -165,6 +165,15 @@ class Linter:
                 raw, source = net
                 yield self.view(source, raw, upgrade.upgrade_net(raw, source), phase, weights, state)
 
+    def weights_of(self, param: Any, path: str) -> Iterator[str]:
+        """The files of weights that a solver names, as far as they are there; a finding for each that is not."""
+        for name in (name.strip() for given in param.weights for name in given.split(",")):
+            found = find_path(name, offline.folder_of(path))
+            if os.path.exists(found):
+                yield found
+            else:
+                self.add_missing(name, "weights", path)
+
     def read(self, param: Any, field: str, path: str) -> tuple[Any, str] | None:
         """The net in a field of a solver."""
         value = getattr(param, field)
@@ -174,11 +183,7 @@ class Linter:
         """The net in a file that a solver names; a finding if it cannot be read."""
         found = find_path(name, offline.folder_of(path))
         if not os.path.exists(found):
-            beside = os.path.basename(name)
-            fix = "paths start from here, or from the solver's folder"
-            if os.path.exists(os.path.join(offline.folder_of(path), beside)):
-                fix = f'{field}: "{beside}", which lies beside the solver'
-            self.add(Hit(f"there is no file {name!r}", fix, field=field), MISSING, self.where(path, f"{field}: "))
+            self.add_missing(name, field, path)
             return None
         try:
             return text.read(found, NetParameter, self.options.allow_unknown), found
@@ -186,6 +191,14 @@ class Linter:
             where, _, what = str(error).partition(": ")
             self.add(Hit(what, "correct it"), REFUSED, where)
             return None
+
+    def add_missing(self, name: str, field: str, path: str) -> None:
+        """A file that a solver names, and that is not there."""
+        beside = os.path.basename(name)
+        fix = "paths start from here, or from the solver's folder"
+        if os.path.exists(os.path.join(offline.folder_of(path), beside)):
+            fix = f'{field}: "{beside}", which lies beside the solver'
+        self.add(Hit(f"there is no file {name!r}", fix, field=field), MISSING, self.where(path, f"{field}: "))
 
     # Findings ----------------------------------------------------------------------------------------------
 
@@ -224,7 +237,7 @@ def _nothing(view: Any) -> Iterator[Hit]:
 
 
 REFUSED = Rule("refused", ERROR, NET, "Caffe's rules do not allow it: the net would not be built.", _nothing)
-MISSING = Rule("missing-net", ERROR, SOLVER, "There is nothing to train.", _nothing)
+MISSING = Rule("missing-file", ERROR, SOLVER, "Training would not begin.", _nothing)
 
 
 def names_phases(net: Any) -> bool:

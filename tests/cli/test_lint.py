@@ -16,6 +16,8 @@ layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "%s" bottom: "t" top: "loss" }
 """
 
+SOLVER = 'base_lr: 0.1 lr_policy: "fixed" max_iter: 10 snapshot_prefix: "s"'
+
 
 @pytest.fixture
 def lint(tmp_path, capsys):
@@ -93,14 +95,22 @@ def test_what_could_not_be_looked_at_is_said(lint):
 def test_a_solver_with_a_net_that_lies_beside_it(tmp_path, capsys):
     (tmp_path / "net.prototxt").write_text(NET % "ip")
     path = tmp_path / "solver.prototxt"
-    path.write_text('net: "examples/net.prototxt"\nbase_lr: 0.1 lr_policy: "fixed" max_iter: 10 snapshot_prefix: "s"')
+    path.write_text('net: "examples/net.prototxt"\n' + SOLVER)
     assert main(["lint", str(path)]) == 1
     out = capsys.readouterr().out
-    assert f"{path}:1:1: error: net: there is no file 'examples/net.prototxt' [missing-net]" in out
+    assert f"{path}:1:1: error: net: there is no file 'examples/net.prototxt' [missing-file]" in out
     assert '    do:  net: "net.prototxt", which lies beside the solver' in out
     path.write_text(path.read_text().replace("examples/", ""))
     assert main(["lint", str(path)]) == 0
     assert "net.prototxt:4:9: warning: layer 'ip'" in capsys.readouterr().out
+
+
+def test_weights_that_are_not_there(tmp_path, capsys):
+    (tmp_path / "net.prototxt").write_text(NET % "ip")
+    path = tmp_path / "solver.prototxt"
+    path.write_text('net: "net.prototxt" weights: "gone.caffemodel"\n' + SOLVER)
+    assert main(["lint", str(path)]) == 1
+    assert f"{path}:1:21: error: weights: there is no file 'gone.caffemodel'" in capsys.readouterr().out
 
 
 def test_the_rules_are_listed(capsys):

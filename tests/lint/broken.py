@@ -1,7 +1,7 @@
 """Nets and solvers with one thing wrong each, for every rule; and some with nothing wrong.
 
 A case: `net` or `solver` (prototxt), `weights` (layer -> arrays), `labels` (of an LMDB `db` beside the file),
-`list` (an image list beside it), and options of the linter.
+`list` (an image list beside it), and options of the linter. `given`: whether the linter is told of the weights.
 """
 
 from __future__ import annotations
@@ -179,6 +179,9 @@ GOOD = {
     "weights of 0 that are loaded": {
         "net": INPUT + conv("") + RELU + ip() + LOSS,
         "weights": {"conv": [np.zeros((4, 3, 3, 3)), np.zeros(4)], "ip": [np.zeros((3, 144)), np.zeros(3)]}},
+    "weights of 0 that the solver loads": solver(
+        net=INPUT + conv("") + RELU + ip() + LOSS + ACCURACY, more='weights: "w.caffemodel"',
+        weights={"conv": [np.zeros((4, 3, 3, 3)), np.zeros(4)], "ip": [np.zeros((3, 144)), np.zeros(3)]}, given=False),
     "statistics that are there": {
         "net": ONE_INPUT + CONV + NORM % "",
         "weights": {**stats(0, 1, 1), "conv": [np.zeros((4, 3, 3, 3))]}},
@@ -210,7 +213,8 @@ def write(folder, case):
         for name, arrays in case["weights"].items():
             net.layer.add(name=name, type="X", blobs=[blobproto.from_array(a.astype(np.float32)) for a in arrays])
         (folder / "w.caffemodel").write_bytes(net.SerializeToString())
-        options["weights"] = str(folder / "w.caffemodel")
+        if case.get("given", True):
+            options["weights"] = str(folder / "w.caffemodel")
     for name in ("net", "solver"):
         if name in case:
             (folder / f"{name}.prototxt").write_text(case[name])

@@ -1,1 +1,8 @@
-"""The CPU: native code from numba kept in a cache, a table of launches, and the threads that run it."""
+"""The CPU: kernels compiled by numba, kept as object code, and run from a table by threads of our own.
+
+To read: `program`, `launcher` and `pool` run kernels; `native` and `compile` make them, `atoms` and `vector`
+are the words Python lacks. `tile` is the micro-kernel under everything fast, `panels` feeds it, `gemm` and
+`dot` multiply matrices. `plane`, `band` and `columns` bring images to it, `convolve`, `weights_grad` and
+`deconvolve` are the three passes of convolution, `depthwise` and `strips` its special case; `im2col` is the
+plain way, for any number of axes and for float64.
+"""

@@ -44,7 +44,7 @@ class Convolution(Geometry):
         pairs = [(int(name != "pad"), *getattr(self, name)) if line else getattr(self, name) for name in names]
         size, output = ((1, *self.size), (1, *self.output)) if line else (self.size, self.output)
         numbers = [self.batch, self.channels, *size, self.outputs, *output, *(n for pair in pairs for n in pair)]
-        return Plane(*numbers, self.group)
+        return Plane(*[*numbers, self.group])
 
     @property
     def turns(self) -> bool:
