@@ -6,6 +6,7 @@ Nothing here imports numba or compiles anything; names are loaded when they are 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -30,6 +31,8 @@ _HOMES = {
     "DataError": "errors",
     "DeviceError": "errors",
     "PythonLayerError": "errors",
+    "NetSpec": "net_spec",
+    "to_proto": "net_spec",
     "install_as_caffe": "caffe_alias",
 }
 _SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from .device import set_mode_cpu as set_mode_cpu
     from .device import set_mode_gpu as set_mode_gpu
     from .net.net import Net as Net
+    from .net_spec import NetSpec as NetSpec
+    from .net_spec import to_proto as to_proto
     from .python_layer import Layer as Layer
     from .random import set_random_seed as set_random_seed
     from .solver.solver import Solver as Solver
@@ -60,6 +65,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     elif name.endswith("Solver") and name[:-6] in _SOLVERS:
         value = importlib.import_module(".solver.solver", __name__).TYPES[name[:-6]]
+    elif not name.startswith("_") and importlib.util.find_spec(f".{name}", __name__):
+        value = importlib.import_module(f".{name}", __name__)  # as caffe.io is there after `import caffe`
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

@@ -25,11 +25,12 @@ class _Alias(MetaPathFinder, Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         assert spec.origin
         module = importlib.import_module(spec.origin)
-        self._own_spec = module.__spec__  # importing under another name replaces it
+        spec.loader_state = module.__spec__  # importing under another name replaces it
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self._own_spec
+        assert module.__spec__
+        module.__spec__ = module.__spec__.loader_state
 
 
 _alias = _Alias()

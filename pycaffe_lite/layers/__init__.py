@@ -1,6 +1,6 @@
 """Every layer type, one file each; a file is imported when a net first names its type.
 
-As in pycaffe, `from pycaffe_lite import layers as L` gives `L.Convolution(...)` for NetSpec.
+As in pycaffe, `from pycaffe_lite import layers as L` gives `L.Convolution(...)` for NetSpec (net_spec.py).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import importlib
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ..errors import suggest
 from ..layer import Layer
@@ -44,3 +45,16 @@ def unknown_hint(type_name: str) -> str:
     """What to tell someone whose layer type is not known: which fork has it, or which name is near."""
     fork = fork_with_layer(type_name)
     return f"; {fork} has it" if fork else suggest(type_name, known())
+
+
+def __getattr__(name: str) -> Any:
+    """What makes layers of a type for NetSpec. Types begin with a capital, which tells them from our files."""
+    if not name[0].isupper() and name not in Layer.types:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ..net_spec import layer_function
+
+    return layer_function(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *known()})

@@ -1,0 +1,91 @@
+"""`import caffe` means this package, in processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+
+def run(script: str) -> str:
+    """What a script prints behind `install_as_caffe()`."""
+    source = "import pycaffe_lite; pycaffe_lite.install_as_caffe()\n" + textwrap.dedent(script)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_one_module_under_two_names():
+    run(
+        """
+        import caffe, sys
+        import caffe.proto.caffe_pb2 as messages
+        from caffe import layers as L, params as P
+        from caffe.proto import caffe_pb2
+        assert caffe is pycaffe_lite and messages is caffe_pb2 is sys.modules["pycaffe_lite.proto.caffe_pb2"]
+        assert L is caffe.layers is pycaffe_lite.layers and P is caffe.params
+        assert caffe.__spec__.name == caffe.__name__ == "pycaffe_lite"
+        assert L.__spec__.name == "pycaffe_lite.layers"
+        """
+    )
+
+
+@pytest.mark.parametrize("module", ["net_spec", "proto", "layers", "params"])
+def test_modules_are_there_with_caffe_itself(module):
+    run(f"import caffe, sys\nassert caffe.{module} is sys.modules['pycaffe_lite.{module}']")
+
+
+def test_what_was_imported_as_caffe_before_makes_way():
+    run(
+        """
+        import sys, types
+        sys.modules["caffe"], sys.modules["caffe.io"] = types.ModuleType("caffe"), types.ModuleType("caffe.io")
+        import pycaffe_lite.caffe_alias as alias
+        sys.meta_path.remove(alias._alias)
+        pycaffe_lite.install_as_caffe()
+        pycaffe_lite.install_as_caffe()
+        import caffe
+        assert caffe is pycaffe_lite and "caffe.io" not in sys.modules
+        assert sys.meta_path.count(alias._alias) == 1
+        """
+    )
+
+
+def test_what_is_not_there_is_not_there():
+    run(
+        """
+        import caffe
+        for statement in ("import caffe.nothing", "from caffe import nothing", "from caffe.proto import nothing_pb2"):
+            try:
+                exec(statement)
+            except ImportError as error:
+                assert "nothing" in str(error)
+            else:
+                raise AssertionError(statement)
+        assert not hasattr(caffe, "nothing")
+        """
+    )
+
+
+def test_messages_are_ordinary_protobuf():
+    run(
+        """
+        import pickle
+        from caffe.proto import caffe_pb2
+        from google.protobuf import text_format
+        net = text_format.Merge('name: "n" layer { name: "p" type: "Pooling" pooling_param { pool: AVE } }',
+                                caffe_pb2.NetParameter())
+        again = caffe_pb2.NetParameter.FromString(net.SerializeToString())
+        assert again == net == text_format.Parse(str(net), caffe_pb2.NetParameter()) == pickle.loads(pickle.dumps(net))
+        other = caffe_pb2.NetParameter()
+        other.MergeFromString(net.SerializeToString())
+        assert text_format.MessageToString(other) == str(net)
+        assert net.layer[0].pooling_param.pool == caffe_pb2.PoolingParameter.AVE == 1
+        assert dict(caffe_pb2.PoolingParameter.PoolMethod.items()) == {"MAX": 0, "AVE": 1, "STOCHASTIC": 2}
+        assert caffe_pb2.Phase.Value("TEST") == caffe_pb2.TEST == 1 and caffe_pb2.Phase.Name(0) == "TRAIN"
+        assert caffe_pb2.V1LayerParameter.LayerType.Name(4) == "CONVOLUTION"
+        assert caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=[1, 2])).shape.dim[1] == 2
+        """
+    )
