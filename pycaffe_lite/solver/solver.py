@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import random
 from ..errors import CaffeError
+from ..logs import log
 from ..net import debug
 from ..net.locate import MESSAGE, locating
 from ..net.net import Net
@@ -109,6 +110,8 @@ class Solver:
             with locating(self.source):
                 snapshot.probe(self.param.snapshot_prefix)
         self.report.solving(self.net.name, self.param.lr_policy)
+        if not self.param.HasField("max_iter"):
+            log.warning("max_iter is not given, so nothing is trained: give it, or --iterations, or call step()")
         if resume_file:
             self.report.restoring(resume_file)
             self.restore(resume_file)
