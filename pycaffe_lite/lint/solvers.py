@@ -68,6 +68,18 @@ def learning_rate(solver: SolverView) -> Iterator[Hit]:
         )  # fmt: skip
 
 
+@rule("rate-never-changes", WARNING, SOLVER)
+def rate_never_changes(solver: SolverView) -> Iterator[Hit]:
+    """A field that is left out is 0 in Caffe, with which these policies keep the rate that they begin with."""
+    p = solver.param
+    missing = [name for name in policy.SHAPED_BY.get(p.lr_policy, ()) if not policy.is_given(p, name)]
+    if missing:
+        yield Hit(
+            f"{p.lr_policy} without {' and '.join(missing)} keeps its first rate",
+            f'give {" and ".join(missing)}, or lr_policy: "fixed"', field="lr_policy",
+        )  # fmt: skip
+
+
 @rule("steps-never-reached", HINT, SOLVER)
 def steps_never_reached(solver: SolverView) -> Iterator[Hit]:
     """A step behind the last iteration is never taken: the rate stays what it is."""

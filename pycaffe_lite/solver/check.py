@@ -13,7 +13,13 @@ NOT_NEGATIVE = (
     "display", "test_interval", "snapshot", "max_iter", "early_stop", "keep_last",
     "base_lr", "warmup_start_lr", "rampup_lr", "min_lr", "weight_decay", "max_weight_decay", "delta", "device_id",
 )  # fmt: skip
-BELOW_ONE = ("momentum", "momentum2", "rms_decay", "ema_decay")  # shares of what is remembered
+# NVIDIA's and SSD's, whose other values change training or tests in ways that are not done here.
+ONLY = {
+    "weight_decay_policy": ("fixed",), "larc_policy": ("scale", "clip"), "larc_turbo": (False,),
+    "test_and_snapshot_last_epochs": (0,), "eval_type": ("classification",),
+}  # fmt: skip
+BELOW_ONE = ("momentum", "max_momentum", "momentum2", "rms_decay", "ema_decay")  # shares of what is remembered
+MOMENTUM = ("SGD", "Nesterov", "LARS")  # rules of which it can change from iteration to iteration
 NO_MOMENTUM = ("AdaGrad", "RMSProp")  # rules that would silently do without
 
 
@@ -24,6 +30,11 @@ def check(p: Any) -> None:
     kind, _ = rules.find(p.type)
     if kind in NO_MOMENTUM and p.momentum:
         raise ConfigError(f"momentum: {kind} has none, so it must be 0 or left out, got {p.momentum:g}")
+    if p.momentum_policy != "fixed" and kind not in MOMENTUM:
+        raise ConfigError(f"momentum_policy: is for {', '.join(MOMENTUM)}, and {kind} has a fixed one")
+    for name, known in ONLY.items():
+        if (value := getattr(p, name)) not in known:
+            raise ConfigError(f"{name}: {value!r} is not done here, only {' and '.join(map(repr, known))}")
     if p.regularization_type not in rules.PENALTIES:
         raise ConfigError(f"regularization_type: must be L1 or L2, got {p.regularization_type!r}")
     if (p.snapshot or p.keep_best) and not p.snapshot_prefix:

@@ -1,7 +1,8 @@
 """Learning-rate policies: the rate at an iteration, one formula each.
 
 The first seven are Caffe's (GetLearningRate); cosine is Loshchilov and Hutter's (SGDR, 2016), multifixed
-Intel's fork's, plateau SSD's, here on a test output. Warm-up and min_lr go with any of them.
+Intel's fork's, plateau SSD's, here on a test output. Warm-up and min_lr go with any of them. The momentum
+has policies too, NVIDIA's.
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ def multistep(p: Any, iteration: int) -> float:
 
 
 def poly(p: Any, iteration: int) -> float:
-    """base_lr * (1 - iteration / max_iter) ^ power."""
-    return p.base_lr * (1 - min(iteration, p.max_iter) / p.max_iter) ** p.power
+    """base_lr * (1 - iteration / max_iter) ^ power; behind max_iter 0, where Caffe takes powers of negative numbers.
+
+    With NVIDIA's min_lr it falls to that, instead of to 0.
+    """
+    return p.min_lr + (p.base_lr - p.min_lr) * (1 - min(iteration, p.max_iter) / p.max_iter) ** p.power
 
 
 def sigmoid(p: Any, iteration: int) -> float:
@@ -55,8 +59,8 @@ def cosine(p: Any, iteration: int) -> float:
 
 
 def multifixed(p: Any, iteration: int) -> float:
-    """stagelr[k] until iteration stageiter[k]; the last one ever after."""
-    stage = sum(iteration >= end for end in p.stageiter)
+    """stagelr[k] up to iteration stageiter[k], this one included; the last one ever after."""
+    stage = sum(iteration > end for end in p.stageiter)
     return p.stagelr[min(stage, len(p.stagelr) - 1)]
 
 
@@ -77,14 +81,14 @@ POLICIES: dict[str, Callable[[Any, int], float]] = {
     "multifixed": multifixed,
     "plateau": plateau,
 }
-# What each policy cannot do without; Caffe reads 0 for a field left out and trains with rate 0 or infinity.
+# Without these Caffe's rate stays what it is in the beginning; lint asks whether that was meant.
+SHAPED_BY = {"inv": ("gamma", "power"), "multistep": ("stepvalue",), "poly": ("power",), "sigmoid": ("gamma",)}
+MOMENTUM_POLICIES = ("fixed", "poly", "opt")
+# What each policy cannot do without: Caffe reads 0 for a field left out, and trains with rate 0 or divides by it.
 NEEDS = {
     "step": ("gamma", "stepsize"),
     "exp": ("gamma",),
-    "inv": ("gamma", "power"),
-    "multistep": ("gamma", "stepvalue"),
-    "poly": ("power", "max_iter"),
-    "sigmoid": ("gamma", "stepsize"),
+    "poly": ("max_iter",),
     "cosine": ("max_iter",),
     "multifixed": ("stagelr", "stageiter"),
     "plateau": ("gamma", "plateau_winsize"),
@@ -110,7 +114,10 @@ def check(p: Any) -> None:
     for name in NEEDS.get(p.lr_policy, ()):
         if not is_given(p, name):
             raise ConfigError(f"lr_policy {p.lr_policy!r} needs {name}")
+    if p.lr_policy == "multistep" and p.stepvalue and not is_given(p, "gamma"):
+        raise ConfigError("lr_policy 'multistep' needs gamma")
     _check_values(p)
+    _check_momentum(p)
 
 
 def is_given(p: Any, name: str) -> bool:
@@ -129,6 +136,10 @@ def _check_values(p: Any) -> None:
     for name in ("stepvalue", "stageiter"):
         if list(getattr(p, name)) != sorted(getattr(p, name)):
             raise ConfigError(f"{name}: must be in ascending order, got {list(getattr(p, name))}")
+    for name, least in (("stepvalue", 0), ("stageiter", 0), ("stagelr", 0), ("plateau_winsize", 1)):
+        for value in getattr(p, name):
+            if not least <= value < math.inf:
+                raise ConfigError(f"{name}: must be at least {least}, got {value:g}")
     if p.lr_policy == "multifixed" and len(p.stagelr) != len(p.stageiter):
         raise ConfigError(
             f"stagelr and stageiter: must be given equally often, got {len(p.stagelr)} and {len(p.stageiter)}"
@@ -140,14 +151,36 @@ def _check_values(p: Any) -> None:
         raise ConfigError("warmup_iter and rampup_interval mean the same: give one of them")
 
 
+def _check_momentum(p: Any) -> None:
+    if p.momentum_policy not in MOMENTUM_POLICIES:
+        hint = suggest(p.momentum_policy, MOMENTUM_POLICIES)
+        raise ConfigError(
+            f"momentum_policy: must be one of {', '.join(MOMENTUM_POLICIES)}, got {p.momentum_policy!r}{hint}"
+        )
+    if p.momentum_policy == "poly" and p.max_iter < 1:
+        raise ConfigError(f"momentum_policy 'poly' needs max_iter of at least 1, got {p.max_iter}")
+
+
 def learning_rate(p: Any, iteration: int, drops: int = 0) -> float:
     """The rate with which iteration number `iteration` (from 0) is taken; `drops` is plateau's."""
-    length = p.warmup_iter or p.rampup_interval
     try:
         rate = plateau(p, iteration, drops) if p.lr_policy == "plateau" else POLICIES[p.lr_policy](p, iteration)
     except (OverflowError, ZeroDivisionError):
         rate = math.inf
-    if iteration < length:  # linear from the start rate to what the policy says
+    length = p.warmup_iter or p.rampup_interval
+    if iteration < length:  # to base_lr, not to what the policy says at the end of it: so do the forks
         start = p.warmup_start_lr if p.warmup_iter else p.rampup_lr
-        return start + (rate - start) * iteration / length
+        end = p.base_lr if p.HasField("base_lr") else rate
+        rate = start + (end - start) * iteration / length
     return max(rate, p.min_lr) if p.min_lr else rate
+
+
+def momentum(p: Any, iteration: int, rate: float) -> float:
+    """The momentum of this iteration, which is taken with this rate: fixed, rising to max_momentum, or by the rate."""
+    if p.momentum_policy == "poly":
+        done = min(iteration, p.max_iter) / p.max_iter
+        return p.momentum + (p.max_momentum - p.momentum) * done**p.momentum_power
+    if p.momentum_policy == "opt":
+        best = (1 - math.sqrt(rate) / 2) ** 2
+        return min(best, p.max_momentum) if p.HasField("max_momentum") else best
+    return p.momentum

@@ -15,7 +15,7 @@ from ..kernel import expression, kernel, recording
 from ..memory import Memory
 from ..net.net import Net
 from ..ops import BLOCK, block_sum
-from . import rules
+from . import policy, rules
 
 
 @kernel("x: T*, count: int -> partial: double*", over=ops.BLOCKS, work=ops.BLOCK_WORK)
@@ -61,12 +61,16 @@ average_weights = expression("average_weights", "y", "average w", "decay * avera
 
 
 @kernel(
-    "w: T*, g: T*, starts: long*, counts: long*, rates: T*, decays: T*, numbers: T*, eta: T, entries: int -> local: T*",
+    "w: T*, g: T*, starts: long*, counts: long*, rates: T*, decays: T*, numbers: T*, eta: T, clips: int, entries: int"
+    " -> local: T*",
     over="entries",
     work="100000",
 )
-def layer_rates(i, w, g, starts, counts, rates, decays, numbers, eta, entries, local):  # type: ignore[no-untyped-def]
-    """local = rates * eta * |w| / (|g| + decay * |w|) for each parameter, or rates where one of them is all zeros."""
+def layer_rates(i, w, g, starts, counts, rates, decays, numbers, eta, clips, entries, local):  # type: ignore[no-untyped-def]
+    """local = rates * trust for each parameter, trust = eta * |w| / (|g| + decay * |w|), or 1 where one is all zeros.
+
+    The update multiplies by the rate. If it `clips`, rate * local is instead rates * the smaller of rate and trust.
+    """
     weights, gradients = 0.0, 0.0
     for j in range(starts[i], starts[i] + counts[i]):
         weights += w[j] * w[j]
@@ -75,6 +79,8 @@ def layer_rates(i, w, g, starts, counts, rates, decays, numbers, eta, entries, l
     trust = 1.0
     if weights > 0 and gradients > 0:
         trust = eta * weights / (gradients + numbers[2] * decays[i] * weights)
+    if clips != 0 and numbers[0] > 0:
+        trust = min(trust, numbers[0]) / numbers[0]
     local[i] = rates[i] * trust
 
 
@@ -86,6 +92,7 @@ layer_rates.cuda(
     }
     weights = sqrt(block_sum(weights)); gradients = sqrt(block_sum(gradients)) * numbers[1];
     if (weights > 0 && gradients > 0) trust = eta * weights / (gradients + numbers[2] * decays[i] * weights);
+    if (clips && numbers[0] > 0) trust = min(trust, (double)numbers[0]) / numbers[0];
     if (threadIdx.x == 0) local[i] = rates[i] * trust;
     """,
     block=ops.THREADS,
@@ -143,7 +150,7 @@ class Update:
         local, upload = self.net.device.zeros(len(self.entries), self.dtype), self.net.device.upload
         layer_rates(
             self._data, self._diff, upload(starts), upload(counts), rates, decays, self.numbers,
-            self.param.larc_eta, len(self.entries), local,
+            self.param.larc_eta, int(self.param.larc_policy == "clip"), len(self.entries), local,
         )  # fmt: skip
         return local
 
@@ -202,7 +209,8 @@ class Update:
         correction = 1.0
         if self.name in ("Adam", "AdamW"):
             correction = math.sqrt(1 - p.momentum2**t) / (1 - p.momentum**t)
-        values = (rate, 1 / p.iter_size, p.weight_decay, p.momentum, p.momentum2, p.rms_decay, p.delta, correction)
+        momentum = policy.momentum(p, iteration, rate)
+        values = (rate, 1 / p.iter_size, p.weight_decay, momentum, p.momentum2, p.rms_decay, p.delta, correction)
         self.net.device.copy_in(self.numbers, np.array(values, self.dtype))
 
     @contextmanager

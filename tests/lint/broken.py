@@ -149,6 +149,7 @@ BROKEN = [
      "error", (1, "base_lr"), "the learning rate is always 0"),
     ("learning-rate", solver("step", "gamma: 0.1 stepsize: 5"),
      "warning", (2, "gamma"), "as good as 0 from about iteration 50 on, of 100"),
+    ("rate-never-changes", solver("inv", "gamma: 0.1"), "warning", (1, "lr_policy"), "inv without power keeps its"),
     ("steps-never-reached", solver("step", "gamma: 0.1 stepsize: 500"),
      "hint", (2, "stepsize"), "500 is above max_iter 100"),
     ("no-iterations", {**solver(), "solver": SOLVER.replace("max_iter: 100", "") % ("fixed", "")},

@@ -48,7 +48,7 @@ def test_cosine_falls_from_base_to_minimum():
 
 def test_multifixed_takes_the_rate_of_each_stage():
     fields = 'lr_policy: "multifixed" stagelr: 0.5 stagelr: 0.1 stageiter: 10 stageiter: 20'
-    assert rates(fields, [0, 9, 10, 19, 20, 99]) == pytest.approx([0.5, 0.5, 0.1, 0.1, 0.1, 0.1])
+    assert rates(fields, [0, 10, 11, 20, 21, 99]) == pytest.approx([0.5, 0.5, 0.1, 0.1, 0.1, 0.1])
 
 
 @pytest.mark.parametrize("names", [("warmup_iter", "warmup_start_lr"), ("rampup_interval", "rampup_lr")])
@@ -57,10 +57,70 @@ def test_warm_up_rises_to_the_policy(names):
     assert rates(fields, [0, 2, 4, 8]) == pytest.approx([0.2, 0.6, 1, 0.1])
 
 
+def test_warm_up_rises_to_base_lr_whatever_the_policy_says_by_then():
+    fields = 'base_lr: 1 lr_policy: "poly" power: 1 max_iter: 10 warmup_iter: 5'
+    assert rates(fields, [0, 4, 5, 6]) == pytest.approx([0, 0.8, 0.5, 0.4])
+    fields = 'lr_policy: "multifixed" stagelr: 0.5 stageiter: 9 warmup_iter: 2 warmup_start_lr: 0.1'
+    assert rates(fields, [0, 1, 2]) == pytest.approx([0.1, 0.3, 0.5])
+
+
 def test_no_rate_falls_below_the_minimum():
     assert rates('base_lr: 1 lr_policy: "step" gamma: 0.1 stepsize: 1 min_lr: 0.05', [0, 1, 2]) == pytest.approx(
         [1, 0.1, 0.05]
     )
+    assert rates('base_lr: 1 lr_policy: "fixed" rampup_interval: 4 min_lr: 0.4', [0, 1, 2]) == pytest.approx(
+        [0.4, 0.4, 0.5]
+    )
+
+
+def test_poly_falls_to_the_minimum_as_at_nvidia():
+    fields = 'base_lr: 1 lr_policy: "poly" power: 2 max_iter: 10 min_lr: 0.2'
+    assert rates(fields, [0, 5, 10, 11]) == pytest.approx([1, 0.2 + 0.8 / 4, 0.2, 0.2])
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Nesterov"])
+@pytest.mark.parametrize(
+    "fields, momenta",
+    [
+        ('momentum_policy: "poly" momentum: 0.5 max_momentum: 0.9 momentum_power: 2 max_iter: 2', [0.5, 0.6, 0.9, 0.9]),
+        ('momentum_policy: "opt" momentum: 0.5', [(1 - math.sqrt(0.1) / 2) ** 2] * 4),
+        ('momentum_policy: "opt" max_momentum: 0.6', [0.6] * 4),
+    ],
+)
+def test_momentum_has_nvidias_policies(kind, fields, momenta):
+    made = solver(f'type: "{kind}" {fields}')
+    weight = made.net.params["ip"][0]
+    history = np.zeros_like(weight.data)
+    for momentum in momenta:
+        before = weight.data.copy()
+        made.net.run_forward()
+        made.net.clear_param_diffs()
+        made.net.run_backward()
+        old, history = history, momentum * history + 0.1 * weight.diff
+        made.step(1)
+        step = history if kind == "SGD" else (1 + momentum) * history - momentum * old
+        np.testing.assert_allclose(weight.data, before - step, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ('momentum_policy: "pol"', "momentum_policy: must be one of fixed, poly, opt, got 'pol'; did you mean 'poly'"),
+        ('momentum_policy: "poly"', "momentum_policy 'poly' needs max_iter of at least 1, got 0"),
+        (
+            'momentum_policy: "opt" type: "Adam"',
+            "momentum_policy: is for SGD, Nesterov, LARS, and Adam has a fixed one",
+        ),
+        ('weight_decay_policy: "poly"', "weight_decay_policy: 'poly' is not done here, only 'fixed'"),
+        ('larc: true larc_policy: "x"', "larc_policy: 'x' is not done here, only 'scale' and 'clip'"),
+        ("larc: true larc_turbo: true", "larc_turbo: True is not done here, only False"),
+        ('eval_type: "detection"', "eval_type: 'detection' is not done here, only 'classification'"),
+        ("max_momentum: 1", "max_momentum: must be at least 0 and below 1, got 1"),
+    ],
+)
+def test_fields_of_forks_are_done_or_refused(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        solver(fields)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +129,9 @@ def test_no_rate_falls_below_the_minimum():
         ('base_lr: 1 lr_policy: "cosin"', "did you mean 'cosine'"),
         ('base_lr: 1 lr_policy: "cosine"', "needs max_iter"),
         ('lr_policy: "multifixed" stagelr: 1 stageiter: 1 stageiter: 2', "equally often, got 1 and 2"),
+        ('lr_policy: "multifixed" stagelr: nan stageiter: 1', "stagelr: must be at least 0, got nan"),
         ('base_lr: 1 lr_policy: "plateau" gamma: 0.1', "needs plateau_winsize"),
+        ('base_lr: 1 lr_policy: "plateau" gamma: 0.1 plateau_winsize: 0', "plateau_winsize: must be at least 1, got 0"),
         ('base_lr: 1 lr_policy: "fixed" warmup_iter: -1', "must not be negative, got -1"),
         ('base_lr: 1 lr_policy: "fixed" warmup_iter: 1 rampup_interval: 1', "give one of them"),
     ],
@@ -89,6 +151,20 @@ def test_adamw_decays_weights_apart_from_the_gradient():
     np.testing.assert_allclose(made.net.params["ip"][0].data, wanted, rtol=1e-5, atol=1e-6)
     # decay_mult: 0 keeps the bias from decaying
     np.testing.assert_allclose(made.net.params["ip"][1].data, plain.net.params["ip"][1].data, rtol=1e-6)
+
+
+@pytest.mark.parametrize("eta", [0.01, 100.0])
+def test_clipped_rates_of_lars_are_at_most_the_rate(eta):
+    made = solver(f'larc: true larc_policy: "clip" larc_eta: {eta}')
+    before = [b.data.copy() for b in made.net.params["ip"]]
+    made.net.run_forward()
+    made.net.clear_param_diffs()
+    made.net.run_backward()
+    gradients = [b.diff.copy() for b in made.net.params["ip"]]
+    made.step(1)
+    for w, g, after, multiplier in zip(before, gradients, made.net.params["ip"], (1, 2)):
+        rate = multiplier * min(0.1, eta * np.linalg.norm(w) / np.linalg.norm(g))
+        np.testing.assert_allclose(after.data, w - rate * g, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("fields", ['type: "LARS"', "larc: true"])

@@ -52,6 +52,11 @@ def test_steps_reached_are_those_of_a_solverstate(fields, steps):
         ('lr_policy: "sigmoid" gamma: 1000 stepsize: 1000', 0, 0),
         ('lr_policy: "sigmoid" gamma: -1000 stepsize: 0', 1000, 0),
         ('lr_policy: "inv" gamma: 0 power: 1', 1000, 1),
+        # Fields that are left out are 0, as in Caffe, where that gives a rate.
+        ('lr_policy: "inv" gamma: 0.1', 1000, 1),
+        ('lr_policy: "multistep"', 1000, 1),
+        ('lr_policy: "poly" max_iter: 10', 9, 1),
+        ('lr_policy: "sigmoid" gamma: -1', 0, 0.5),
     ],
 )
 def test_at_the_limits_a_rate_is_still_a_number(fields, iteration, rate):
@@ -70,15 +75,14 @@ def test_at_the_limits_a_rate_is_still_a_number(fields, iteration, rate):
         ('base_lr: 1 lr_policy: "step" stepsize: 10', "lr_policy 'step' needs gamma"),
         ('base_lr: 1 lr_policy: "step" gamma: 0.1 stepsize: 0', "stepsize: must be at least 1, got 0"),
         ('base_lr: 1 lr_policy: "exp"', "lr_policy 'exp' needs gamma"),
-        ('base_lr: 1 lr_policy: "inv" gamma: 0.1', "lr_policy 'inv' needs power"),
-        ('base_lr: 1 lr_policy: "multistep" gamma: 0.1', "lr_policy 'multistep' needs stepvalue"),
+        ('base_lr: 1 lr_policy: "multistep" stepvalue: 5', "lr_policy 'multistep' needs gamma"),
+        ('base_lr: 1 lr_policy: "multistep" gamma: 1 stepvalue: -5', "stepvalue: must be at least 0, got -5"),
         (
             'base_lr: 1 lr_policy: "multistep" gamma: 0.1 stepvalue: [5, 3]',
             r"stepvalue: must be in ascending order, got \[5, 3\]",
         ),
         ('base_lr: 1 lr_policy: "poly" power: 1', "lr_policy 'poly' needs max_iter"),
         ('base_lr: 1 lr_policy: "poly" power: 1 max_iter: 0', "lr_policy 'poly' needs max_iter of at least 1, got 0"),
-        ('base_lr: 1 lr_policy: "sigmoid" gamma: 1', "lr_policy 'sigmoid' needs stepsize"),
         (
             'base_lr: 1 lr_policy: "inv" gamma: -0.1 power: 1',
             r"gamma: must not be negative for lr_policy 'inv', got -0\.1",
