@@ -90,7 +90,7 @@ def write_net(net: Any, path: str, write_diff: bool, dtype: Any) -> None:
             for index, blob in enumerate(layer.blobs):
                 if id(blob) in owned:
                     made[0].create_dataset(str(index), data=numbers(blob, dtype))
-                if write_diff:
+                if write_diff and str(index) not in made[1]:  # of two layers of one name, the first
                     made[1].create_dataset(str(index), data=numbers(blob, dtype, "diff"))
 
 

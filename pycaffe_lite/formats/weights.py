@@ -117,7 +117,7 @@ def match(
         else:
             raise WeightsError(
                 f"weights {report.source}: {problem}; to learn this layer from scratch, give it another "
-                "name, or pass --ignore-mismatch (in Python: copy_from(..., ignore_mismatch=True))"
+                "name, or leave it as it is: train and test take --ignore-mismatch, copy_from ignore_mismatch=True"
             )
     for layer in net.layers:
         known = layer.name in report.loaded or layer.name in report.mismatched

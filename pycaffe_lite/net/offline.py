@@ -179,7 +179,8 @@ def image_size(layer: Any) -> tuple[int, int]:
         return crop, crop
     height, width = getattr(own, "new_height", 0), getattr(own, "new_width", 0)
     if not (height and width):
-        example = ",".join(map(str, (batch_size(layer), channels(layer), "H", "W")))
+        known = layer.type == "ImageData" or layer.transform_param.force_gray or layer.transform_param.force_color
+        example = ",".join(map(str, (batch_size(layer), channels(layer) if known else "C", "H", "W")))
         raise UnknownShape(
             f"layer {layer.name!r} ({layer.type}): its data is not here to say of which shape it is; "
             f"give --shape {layer.top[0]}={example}"

@@ -183,10 +183,7 @@ class _Wiring:
                 f"param: given {len(message.param)} times, but the layer has {len(params)} parameter blob(s)"
             )
         node.params = params
-        if params and message.name in self.keepers:
-            raise node.layer.error(
-                "name: a layer in front has it too, and parameters are stored by the names of their layers; rename one"
-            )
+        known = message.name in self.keepers
         if params:
             self.keepers.add(message.name)
         for index, param in enumerate(params):
@@ -196,6 +193,11 @@ class _Wiring:
             node.layer.param_propagate_down.append(spec.lr_mult != 0)
             if spec.name in self.shared:
                 self.share_param(node, blob, spec, self.graph.learnable[self.shared[spec.name]])
+            elif known:
+                raise node.layer.error(
+                    "name: a layer in front has it too, and parameters are stored by the names of their layers; "
+                    "rename one, or share the parameters: param { name }"
+                )
             else:
                 self.own_param(node, index, blob, spec, param)
 

@@ -14,10 +14,12 @@ _FORKS = {
         "TransformationParameter": "img_rand_resize_lower img_rand_resize_upper rand_resize_ratio_lower"
         " rand_resize_ratio_upper vertical_stretch_lower use_gpu_transform random_seed",
     },
-    "Fast R-CNN's Caffe": {"LayerParameter": "roi_pooling_param smooth_l1_loss_param"},
-    "R-FCN's Caffe": {"LayerParameter": "psroi_pooling_param box_annotator_ohem_param"},
-    "SegNet's Caffe": {"LayerParameter": "bn_param upsample_param"},
-    "DeepLab's Caffe": {"LayerParameter": "interp_param"},
+    "FlowNet's Caffe": {"LayerParameter": "augmentation_param coeff_schedule_param"},
+    "MobileNet-YOLO's Caffe": {"AnnotatedDataParameter": "yolo_data_type yolo_data_jitter train_diffcult"},
+    "Caffe for face recognition (happynear)": {"LayerParameter": "normalize_param"},
+    "OpenPose's Caffe": {"LayerParameter": "cpm_transform_param"},
+    "OpenVINO's Caffe": {"LayerParameter": "ctc_decoder_param"},
+    "DeepLab's Caffe": {"ImageDataParameter": "label_type"},
     # layer types of 2014, when they were an enum
     "DeconvNet's Caffe": {"type": "BN UNPOOLING IMAGE_SEG_DATA WINDOW_SEG_DATA ELTWISE_ACCURACY"},
     "CRF-as-RNN's Caffe": {"type": "CROP MULTI_STAGE_MEANFIELD"},
@@ -95,4 +97,7 @@ def fork_of(name: str, owner: str) -> str:
     for fork, owners in _FORKS.items():
         if name in owners.get(owner, "").split():
             return fork
-    return ""
+    if owner != "LayerParameter" or not name.endswith("_param"):
+        return ""
+    type_name = name.removesuffix("_param").replace("_", "")  # roi_pooling_param is for ROIPooling
+    return next((fork for fork, types in _LAYERS.items() if type_name in types.lower().split()), "")

@@ -51,4 +51,4 @@ def test_a_shape_that_is_not_known(shared, tmp_path, capsys):
     net = shared / "models" / "lenet_everpeace" / "lenet_train_test.prototxt"
     assert main(["deploy", str(net), str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
-    assert f"{net}:" in error and "give --shape data=100,3,H,W" in error
+    assert f"{net}:" in error and "give --shape data=100,C,H,W" in error

@@ -224,7 +224,7 @@ def test_another_shape_is_refused_and_nothing_is_loaded(net, tmp_path, suffix):
     with pytest.raises(WeightsError) as info:
         other.copy_from(tmp_path / f"a{suffix}")
     for part in (f"a{suffix}: layer 'score' (InnerProduct), parameter 0: shape (5, 64) in the file, (7, 64) in the net",
-                 "give it another name, or pass --ignore-mismatch"):  # fmt: skip
+                 "give it another name, or leave it as it is: train and test take --ignore-mismatch"):  # fmt: skip
         assert part in str(info.value)
     assert_equal(other, before)
 

@@ -91,10 +91,22 @@ IP = 'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "%s" inner_produc
 def test_layers_of_one_name():
     assert refused(INPUT + IP % "a" + IP % "b") == (
         "layer 'ip' (InnerProduct): name: a layer in front has it too, and parameters are stored by the names of "
-        "their layers; rename one"
+        "their layers; rename one, or share the parameters: param { name }"
     )
     same = 'layer { name: "same" type: "ReLU" bottom: "x" top: "%s" } '
     assert len(Net.from_proto(parse(INPUT + same % "a" + same % "b", NetParameter())).layers) == 4  # and a Split
+
+
+@pytest.mark.parametrize("ending", ["caffemodel", "h5", "npz"])
+def test_layers_of_one_name_may_share_their_parameters(tmp_path, ending):
+    shared = IP.replace("bottom", 'param { name: "w" } param { name: "b" } bottom')
+    made = Net.from_proto(parse(INPUT + shared % "a" + shared % "b", NetParameter()))
+    made.params["ip"][0].data[...] = [[1, 2], [3, 4], [5, 6]]
+    made.save(tmp_path / f"net.{ending}", **({} if ending == "npz" else {"write_diff": True}))
+    other = Net.from_proto(parse(INPUT + shared % "a" + shared % "b", NetParameter()))
+    other.copy_from(tmp_path / f"net.{ending}")
+    other.blobs["x"].data[...] = 1
+    assert other.forward()["b"].tolist() == [[3, 7, 11]]
 
 
 def test_blobs_of_one_name():

@@ -123,7 +123,7 @@ def test_bad_shapes(given, problem):
 
 def test_a_shape_that_nobody_knows_must_be_given():
     net = parse(DATA.replace("crop_size: 24", ""), NetParameter())
-    with pytest.raises(offline.ConfigError, match="give --shape data=32,3,H,W"):
+    with pytest.raises(offline.ConfigError, match="give --shape data=32,C,H,W"):
         offline.stand_in(net)
 
 

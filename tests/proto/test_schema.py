@@ -101,6 +101,21 @@ def test_fields_that_are_left_out_are_known_to_be_a_forks(shared, fork):
             assert fork_of(row.name, row.owner), row
 
 
+@pytest.mark.parametrize(
+    "field, owner, fork",
+    [
+        ("roi_pooling_param", "LayerParameter", "Fast R-CNN"),  # the parameters of a layer type of theirs
+        ("dense_image_data_param", "LayerParameter", "SegNet"),
+        ("augmentation_param", "LayerParameter", "FlowNet"),
+        ("yolo_data_type", "AnnotatedDataParameter", "MobileNet-YOLO"),
+    ],
+)
+def test_fields_of_papers_are_known(field, owner, fork):
+    assert fork in fork_of(field, owner)
+    assert not fork_of(field, "NetParameter")
+    assert not fork_of("nonsense_param", owner)
+
+
 def test_there_is_nothing_else_below_10000(shared):
     known = {(r.owner, r.name) for fork in ("bvlc", "ssd", "nvcaffe") for r in rows(shared, fork)}
     assert [row for key, row in ours().items() if key not in known and int(row.number) < 10000] == []
