@@ -77,6 +77,16 @@ class CaffeLog(Report):
     def learning_rate(self, iteration, rate):
         tell("sgd_solver.cpp:105", f"Iteration {iteration}, lr = {number(rate)}")
 
+    def step_reached(self, iteration, policy, step):
+        tell("sgd_solver.cpp:46", f"{policy} Status: Iteration {iteration}, step = {step}")
+
+    def clipped(self, iteration, norm, limit):
+        tell(
+            "sgd_solver.cpp:90",
+            f"Gradient clipping: scaling down gradients (L2 norm {number(norm)} > {number(limit)}) "
+            f"by scale factor {number(limit / norm)}",
+        )
+
     def testing(self, iteration, net):
         tell("solver.cpp:330", f"Iteration {iteration}, Testing net (#{net})")
 

@@ -14,6 +14,12 @@ def _mean(values: np.ndarray) -> str:
     return f"{float(np.abs(values).mean(dtype=np.float64)) if values.size else 0:g}"
 
 
+def display_name(layer: Any, index: int) -> str:
+    """A parameter's name in these lines: that of its `param`, or its number."""
+    specs = layer.message.param
+    return (specs[index].name if index < len(specs) else "") or str(index)
+
+
 def layer(node: Node, direction: str) -> None:
     """Log what a layer has computed in this pass."""
     if direction == "forward":
@@ -28,7 +34,8 @@ def forward(node: Node) -> None:
     for top_name, top in zip(node.top_names, node.top):
         tell("net.cpp:605", f"    [Forward] Layer {name}, top blob {top_name} data: {_mean(top.data)}")
     for index, blob in enumerate(node.layer.blobs):
-        tell("net.cpp:617", f"    [Forward] Layer {name}, param blob {index} data: {_mean(blob.data)}")
+        param = display_name(node.layer, index)
+        tell("net.cpp:617", f"    [Forward] Layer {name}, param blob {param} data: {_mean(blob.data)}")
 
 
 def backward(node: Node) -> None:
@@ -56,7 +63,11 @@ def norms(graph: Graph) -> None:
 
 
 def update(graph: Graph, before: list[Any]) -> None:
-    """Log each parameter and the update that it has just taken; `before` holds the values in front of it."""
+    """Log each parameter and the update that it has just taken; `before` holds the values in front of it.
+
+    Caffe 1.0 has these lines, but no longer prints them; its older versions did.
+    """
     for entry, old in zip(graph.learnable, before):
         text = f"data: {_mean(old)}; diff: {_mean(entry.blob.diff)}"
-        tell("net.cpp:660", f"    [Update] Layer {entry.layer.name}, param {entry.index} {text}")
+        param = display_name(entry.layer, entry.index)
+        tell("net.cpp:660", f"    [Update] Layer {entry.layer.name}, param {param} {text}")

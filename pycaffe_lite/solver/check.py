@@ -37,6 +37,8 @@ def check(p: Any) -> None:
             raise ConfigError(f"{name}: {value!r} is not done here, only {' and '.join(map(repr, known))}")
     if p.regularization_type not in rules.PENALTIES:
         raise ConfigError(f"regularization_type: must be L1 or L2, got {p.regularization_type!r}")
+    if rules.RULES[kind].decoupled and p.regularization_type != "L2":
+        raise ConfigError(f"regularization_type: {kind} decays the weights themselves, which is L2")
     if (p.snapshot or p.keep_best) and not p.snapshot_prefix:
         raise ConfigError("snapshot_prefix: must be given where snapshot or keep_best is")
 

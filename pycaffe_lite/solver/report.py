@@ -36,6 +36,12 @@ class Report:
     def learning_rate(self, iteration: int, rate: float) -> None:
         """The rate this iteration is taken with, behind `display`."""
 
+    def step_reached(self, iteration: int, policy: str, step: int) -> None:
+        """The rate drops for the `step`th time: policy is "MultiStep" or "Plateau"."""
+
+    def clipped(self, iteration: int, norm: float, limit: float) -> None:
+        """Gradients were scaled down from this norm to the limit; told at `display`, on the CPU always."""
+
     def testing(self, iteration: int, net: int) -> None:
         """Test net number `net` starts."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import random
+from ..device import CPU
 from ..errors import CaffeError
 from ..logs import log
 from ..net import debug
@@ -169,23 +170,31 @@ class Solver:
             raise TrainingError(self.explain_loss(loss))
         rate, smoothed = self.lr, self.smoothed_loss.add(self.iter, loss)
         self.report.iteration(self.iter, loss, rate)
-        if p.display and self.iter % p.display == 0:
-            self._display(smoothed, rate)
+        displayed = p.display and self.iter % p.display == 0
+        if displayed:
+            self._display(smoothed)
+        if p.lr_policy == "multistep" and self.iter in p.stepvalue:
+            self.report.step_reached(self.iter, "MultiStep", policy.steps_reached(p, self.iter))
+        if displayed:
+            self.report.learning_rate(self.iter, rate)
         for _, on_gradients_ready in self._callbacks:
             on_gradients_ready()
         before = [entry.blob.data.copy() for entry in self.update.entries] if debugging else []
         self.update.apply(rate, self.iter)
+        if displayed or self.net.device is CPU:  # elsewhere to ask is to wait
+            norm = self.update.clipped_norm()
+            if norm:
+                self.report.clipped(self.iter, norm, p.clip_gradients)
         if debugging:
             debug.update(self.net.graph, before)
 
-    def _display(self, smoothed: float, rate: float) -> None:
+    def _display(self, smoothed: float) -> None:
         seconds = time.perf_counter() - self._clock
         speed = (self.iter - self._displayed) / (seconds or 1)
         self.report.display(self.iter, smoothed, speed, seconds, self.param.display)
         self._clock, self._displayed = time.perf_counter(), self.iter
         for output in outputs(self.net, [self.net.blobs[n].data for n in self.net.outputs]):
             self.report.train_output(output)
-        self.report.learning_rate(self.iter, rate)
 
     def explain_loss(self, loss: float) -> str:
         """Where a loss that is no number came from, and what to try."""
@@ -229,9 +238,17 @@ class Solver:
         for output in results:
             self.report.test_output(self.iter, number, output)
         self.report.tested(self.iter, number, results)
-        if number == 0 and self.judge.is_needed and self.judge.observe(self.iter, results) and self.param.keep_best:
-            keep.write_best(self)
+        if number == 0 and self.judge.is_needed:
+            self._judge(results)
         return NONE
+
+    def _judge(self, results: list[Output]) -> None:
+        """Draw the consequences of a test."""
+        drops = self.judge.drops
+        if self.judge.observe(self.iter, results) and self.param.keep_best:
+            keep.write_best(self)
+        if self.judge.drops > drops:
+            self.report.step_reached(self.iter, "Plateau", self.judge.drops)
 
     # Snapshots ---------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..device import CPU
+from ..device import CPU, fetch
 from ..kernel import expression, kernel, recording
 from ..memory import Memory
 from ..net.net import Net
@@ -116,6 +116,7 @@ class Update:
         self._values = [entry.blob.data_memory for entry in self.entries]
         self._gradients = [entry.blob.diff_memory for entry in self.entries]
         self._updated = self._values + self._gradients + self._histories
+        self._squares: Any = None  # sums of squares of all gradients, by block, if they are to be clipped
         self._clear, self._apply = net.device.program(self.dtype), net.device.program(self.dtype)
         self.average = self._weights().copy() if param.ema_decay and self.count else None
         self._trained: Any = None  # while the net holds the average: its own weights
@@ -128,7 +129,7 @@ class Update:
             ops.fill(0, self.count, self._diff)
         with recording(self._apply):
             if self.param.clip_gradients >= 0:
-                partial = self.net.device.zeros(ops.blocks(self.count), np.float64)
+                partial = self._squares = self.net.device.zeros(ops.blocks(self.count), np.float64)
                 square_sum(self._diff, self.count, partial)
                 share = 1 / self.param.iter_size
                 set_scale(partial, partial.size, self.param.clip_gradients, share, self.numbers)
@@ -178,6 +179,11 @@ class Update:
         self._needed(self._updated)
         self._apply.run()
         self._written(self._updated)
+
+    def clipped_norm(self) -> float:
+        """The norm that all gradients had in the last step, if it was above clip_gradients; else 0."""
+        norm = 0.0 if self._squares is None else math.sqrt(fetch(self._squares).sum())
+        return norm if norm > self.param.clip_gradients else 0.0
 
     def _needed(self, memories: list[Memory]) -> None:
         """Bring pieces of the flat arrays to the device, if the host has changed them."""

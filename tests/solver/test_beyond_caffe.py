@@ -113,6 +113,7 @@ def test_momentum_has_nvidias_policies(kind, fields, momenta):
         ),
         ('weight_decay_policy: "poly"', "weight_decay_policy: 'poly' is not done here, only 'fixed'"),
         ('larc: true larc_policy: "x"', "larc_policy: 'x' is not done here, only 'scale' and 'clip'"),
+        ('type: "AdamW" regularization_type: "L1"', "regularization_type: AdamW decays the weights themselves"),
         ("larc: true larc_turbo: true", "larc_turbo: True is not done here, only False"),
         ('eval_type: "detection"', "eval_type: 'detection' is not done here, only 'classification'"),
         ("max_momentum: 1", "max_momentum: must be at least 0 and below 1, got 1"),
