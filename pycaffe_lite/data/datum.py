@@ -38,7 +38,7 @@ def decode_datum(key: bytes, value: bytes, color: bool | None = None) -> Sample:
     except Exception as error:  # protobuf's DecodeError, of whichever implementation
         raise DataError(f"entry {key_text(key)}: not a Datum ({error})") from error
     try:
-        return Sample(_pixels(datum, color), _label(datum), key)
+        return Sample(pixels_of(datum, color), _label(datum), key)
     except DataError as error:
         raise DataError(f"entry {key_text(key)}: {error}") from error
 
@@ -70,8 +70,8 @@ def _header(shape: tuple[int, int, int]) -> np.ndarray:
     return np.frombuffer(datum.SerializeToString()[:-size], np.uint8)
 
 
-def _pixels(datum: Datum, color: bool | None) -> np.ndarray:
-    """The datum's array: decoded, raw bytes, or floats."""
+def pixels_of(datum: Datum, color: bool | None = None) -> np.ndarray:
+    """The datum's array (C, H, W), decoded if need be: uint8, or float32; DataError if it has another size."""
     data = datum.data
     if datum.encoded:
         return decode_image(data, color)
