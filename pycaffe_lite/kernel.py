@@ -96,6 +96,7 @@ class Kernel:
         self._count = compile(over, f"<over of {self.name}>", "eval")
         self._work = compile(work, f"<work of {self.name}>", "eval")
         self.cuda_twin: CudaTwin | None = None
+        self.cpu_form: tuple[str, str] | None = None
         self.__doc__ = function.__doc__
         takes = function.__code__.co_varnames[1 : function.__code__.co_argcount]
         if tuple(p.name for p in self.parameters) != takes:
@@ -104,6 +105,13 @@ class Kernel:
     def cuda(self, body: str, over: str | None = None, block: int | None = None) -> None:
         """Give the CUDA twin: a body over `i` (one thread each, or one block of `block` threads each)."""
         self.cuda_twin = CudaTwin(body, over or self.over, block)
+
+    def cpu(self, module: str, function: str) -> None:
+        """Name a function of a module in `backend.cpu` that launches a faster form for float32, of the same results.
+
+        It takes the kernel's arguments, and returns whether it has launched anything.
+        """
+        self.cpu_form = module, function
 
     def grid(self, args: tuple[Any, ...]) -> tuple[int, int]:
         """How many indices these arguments make, and how much work (elementary operations) one is."""

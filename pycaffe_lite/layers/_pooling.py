@@ -56,6 +56,7 @@ def max_pool(i, x, planes, h, w, oh, ow, kh, kw, sh, sw, ph, pw, y, argmax):
             argmax[(i * oh + r) * ow + o] = best
 
 
+max_pool.cpu("pooling", "max_pool")
 max_pool.cuda(
     """
     int plane = i / (oh * ow), top = i / ow % oh * sh - ph, left = i % ow * sw - pw, best = -1;
@@ -109,6 +110,7 @@ def average_pool(i, x, planes, h, w, oh, ow, kh, kw, sh, sw, ph, pw, y):
             y[(i * oh + r) * ow + o] = total / max(size, 1)
 
 
+average_pool.cpu("pooling", "average_pool")
 average_pool.cuda(
     """
     int plane = i / (oh * ow), top = i / ow % oh * sh - ph, left = i % ow * sw - pw;

@@ -36,10 +36,13 @@ def run_all() -> None:
     """Every kernel on guarded arrays; a fault ends the process."""
     from convolution_cases import TABLE, blobs
     from test_gemm import SHAPES
+    from test_pooling import TABLE as POOLS
+    from test_pooling import window_of
 
     from pycaffe_lite.backend.cpu.convolution import Convolution
     from pycaffe_lite.backend.cpu.gemm import gemm
     from pycaffe_lite.backend.cpu.reduce import add_rows
+    from pycaffe_lite.layers._pooling import average_pool, max_pool
 
     for at_end in (True, False):
         for shape in TABLE:
@@ -55,6 +58,13 @@ def run_all() -> None:
                 a, b, c, bias = (guarded(np.ones(size, np.float32), at_end) for size in sizes)
                 gemm(ta, tb, m, n, k, a, a.shape[1], b, b.shape[1], c, n, bias=bias)
                 add_rows(c, bias)
+        for pool in POOLS:
+            window, x = window_of(*pool), guarded(np.ones(pool[0], np.float32), at_end)
+            y, argmax = (
+                guarded(np.ones((window.planes, window.oh, window.ow), t), at_end) for t in (x.dtype, np.int32)
+            )
+            max_pool(x, *window, y, argmax)
+            average_pool(x, *window, y)
     print("all inside")
 
 

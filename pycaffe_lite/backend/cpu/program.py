@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import struct
 from collections.abc import Iterator, Sequence
@@ -43,12 +44,19 @@ class Program:
             return
         grain = max(1, CHUNK_WORK // max(1, int(work)), math.ceil(count / MAX_CHUNKS))
         dtype = element_type(kernel, args, self.dtype)
+        if kernel.cpu_form and dtype == np.float32 and self._launch_form(*kernel.cpu_form, args):
+            return
         packed = np.array(pack(kernel, args, dtype), np.int64)
         self._alive += [packed, args]
         entry = entry_address(kernel, dtype, equal_pointers(kernel, packed))
         self._rows.append((entry, count, grain, packed.ctypes.data))
         self.kernels.append(kernel)
         self._table = None
+
+    def _launch_form(self, module: str, function: str, args: tuple[Any, ...]) -> bool:
+        """Append what a kernel's form for float32 launches, if it wants these arguments."""
+        with recording(self):
+            return getattr(importlib.import_module(f".{module}", __package__), function)(*args)
 
     def run(self, first: int = 0, last: int | None = None) -> None:
         """Run rows `first` to `last` (excluded) in order."""

@@ -1,7 +1,8 @@
 """Vectors of float32: the few operations that kernels need where LLVM would not find them by itself.
 
 Stubs, as in `atoms.py`; `vector_codegen.py` gives them to numba. A vector has `LANES` lanes, as many
-as one register of the processor holds. `p` is a pointer to float32, `count` any integer.
+as one register of the processor holds. `p` is a pointer to float32, `count` any integer. There are
+vectors of int32 too; `store`, `store_some`, `add`, `above` and `choose` take both.
 """
 
 from __future__ import annotations
@@ -58,8 +59,33 @@ def splat(value):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
+def whole(value):  # type: ignore[no-untyped-def]
+    """A vector of int32 with this number in every lane."""
+    raise NotImplementedError("compiled code only")
+
+
+def steps(first, step):  # type: ignore[no-untyped-def]
+    """The vector of int32 first, first + step, first + 2 * step ..."""
+    raise NotImplementedError("compiled code only")
+
+
 def add(a, b):  # type: ignore[no-untyped-def]
     """a + b"""
+    raise NotImplementedError("compiled code only")
+
+
+def above(a, b):  # type: ignore[no-untyped-def]
+    """In which lanes a > b: for `choose`. Never with NaN."""
+    raise NotImplementedError("compiled code only")
+
+
+def choose(lanes, a, b):  # type: ignore[no-untyped-def]
+    """a in these lanes, b in the others."""
+    raise NotImplementedError("compiled code only")
+
+
+def divide(a, b):  # type: ignore[no-untyped-def]
+    """a / b"""
     raise NotImplementedError("compiled code only")
 
 

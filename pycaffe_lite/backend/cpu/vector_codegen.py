@@ -19,13 +19,14 @@ ZERO = ir.Constant(VECTOR, [0.0] * LANES)
 
 
 class VectorType(types.Type):
-    """Numba's name for a vector."""
+    """Numba's name for a vector of `element`s."""
 
-    def __init__(self) -> None:
-        super().__init__(f"float32x{LANES}")
+    def __init__(self, element: str) -> None:
+        self.element = element
+        super().__init__(f"{element}x{LANES}")
 
 
-FLOATS = VectorType()
+FLOATS, INTS, BITS = VectorType("float32"), VectorType("int32"), VectorType("bool")
 FLOAT_POINTER, LONG_POINTER = types.CPointer(types.float32), types.CPointer(types.int64)
 
 
@@ -34,7 +35,7 @@ class VectorModel(PrimitiveModel):
     """Kept in one register."""
 
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, VECTOR)
+        super().__init__(manager, kind, {"float32": VECTOR, "int32": INTEGERS, "bool": MASK}[kind.element])
 
 
 def intrinsic(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
@@ -61,7 +62,7 @@ def emit_load(builder: Any, pointer: Any) -> Any:
 
 def emit_store(builder: Any, pointer: Any, value: Any) -> None:
     # Numba's pointers still have an element type, for which a vector would be the wrong thing.
-    builder.store(value, builder.bitcast(pointer, VECTOR.as_pointer()), align=4)
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=4)
 
 
 def emit_mask(builder: Any, count: Any) -> Any:
@@ -85,10 +86,25 @@ def emit_load_between(builder: Any, pointer: Any, first: Any, last: Any) -> Any:
 
 
 def emit_store_some(builder: Any, pointer: Any, value: Any, count: Any) -> None:
-    kinds = [VECTOR, POINTER, I32, MASK]
-    store = intrinsic(builder, f"llvm.masked.store.v{LANES}f32.p0", ir.VoidType(), kinds)
+    name = "f32" if value.type.element == FLOAT else "i32"
+    kinds = [value.type, POINTER, I32, MASK]
+    store = intrinsic(builder, f"llvm.masked.store.v{LANES}{name}.p0", ir.VoidType(), kinds)
     operands = [value, pointer, ir.Constant(I32, 4), emit_mask(builder, count)]
     builder.call(store, operands)
+
+
+def emit_steps(builder: Any, first: Any, step: Any) -> Any:
+    lanes = ir.Constant(INTEGERS, list(range(LANES)))
+    first, step = (emit_splat(builder, builder.trunc(number, I32), INTEGERS) for number in (first, step))
+    return builder.add(first, builder.mul(lanes, step))
+
+
+def emit_add(builder: Any, a: Any, b: Any) -> Any:
+    return builder.fadd(a, b) if a.type == VECTOR else builder.add(a, b)
+
+
+def emit_above(builder: Any, a: Any, b: Any) -> Any:
+    return builder.fcmp_ordered(">", a, b) if a.type == VECTOR else builder.icmp_signed(">", a, b)
 
 
 def emit_multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
@@ -177,16 +193,26 @@ def fixed(stub: Any, result: Any, arguments: tuple[Any, ...], emit: Any) -> None
     )
 
 
+def generic(stub: Any, result: Any, arity: int, emit: Any) -> None:
+    """The same for a stub that takes vectors of any kind, as they are; `result(*types)` is its type."""
+    define(stub, arity, result, lambda builder, args, signature: emit(builder, *args))
+
+
 INT, NOTHING = types.int64, types.void
 fixed(vector.floats_at, FLOAT_POINTER, (INT,), lambda b, address: b.inttoptr(address, POINTER))
 fixed(vector.longs, LONG_POINTER, (FLOAT_POINTER,), lambda b, p: b.bitcast(p, I64.as_pointer()))
 fixed(vector.load, FLOATS, (FLOAT_POINTER,), emit_load)
 fixed(vector.load_some, FLOATS, (FLOAT_POINTER, INT), emit_load_some)
 fixed(vector.load_between, FLOATS, (FLOAT_POINTER, INT, INT), emit_load_between)
-fixed(vector.store, NOTHING, (FLOAT_POINTER, FLOATS), emit_store)
-fixed(vector.store_some, NOTHING, (FLOAT_POINTER, FLOATS, INT), emit_store_some)
+generic(vector.store, lambda p, value: NOTHING, 2, emit_store)
+generic(vector.store_some, lambda p, value, count: NOTHING, 3, emit_store_some)
 fixed(vector.splat, FLOATS, (types.float32,), emit_splat)
-fixed(vector.add, FLOATS, (FLOATS, FLOATS), lambda b, x, y: b.fadd(x, y))
+fixed(vector.whole, INTS, (INT,), lambda b, value: emit_splat(b, b.trunc(value, I32), INTEGERS))
+fixed(vector.steps, INTS, (INT, INT), emit_steps)
+generic(vector.add, lambda x, y: x, 2, emit_add)
+generic(vector.above, lambda x, y: BITS, 2, emit_above)
+generic(vector.choose, lambda lanes, x, y: x, 3, lambda b, lanes, x, y: b.select(lanes, x, y))
+fixed(vector.divide, FLOATS, (FLOATS, FLOATS), lambda b, x, y: b.fdiv(x, y))
 fixed(vector.multiply_add, FLOATS, (FLOATS, FLOATS, FLOATS), emit_multiply_add)
 fixed(vector.at_least, FLOATS, (FLOATS, FLOATS), emit_at_least)
 fixed(vector.evens, FLOATS, (FLOATS, FLOATS), lambda b, x, y: emit_every_second(b, x, y, 0))
