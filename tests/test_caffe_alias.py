@@ -32,7 +32,7 @@ def test_one_module_under_two_names():
     )
 
 
-@pytest.mark.parametrize("module", ["net_spec", "coord_map", "proto", "layers", "params"])
+@pytest.mark.parametrize("module", ["net_spec", "coord_map", "draw", "proto", "layers", "params"])
 def test_modules_are_there_with_caffe_itself(module):
     run(f"import caffe, sys\nassert caffe.{module} is sys.modules['pycaffe_lite.{module}']")
 

@@ -20,6 +20,7 @@ VERBS = (
     "layers",
     "lint",
     "summary",
+    "draw",
     "upgrade",
     "show",
     "diff",
