@@ -24,11 +24,24 @@ _HOMES = {
     "set_mode_gpu": "device",
     "set_device": "device",
     "set_random_seed": "random",
+    "on_device": "device",
+    "seeded": "random",
+    "init_log": "process",
+    "log": "process",
+    "solver_count": "process",
+    "set_solver_count": "process",
+    "solver_rank": "process",
+    "set_solver_rank": "process",
+    "set_multiprocess": "process",
+    "has_nccl": "process",
+    "NCCL": "process",
+    "Timer": "process",
     "CaffeError": "errors",
     "ConfigError": "errors",
     "PrototxtError": "errors",
     "WeightsError": "errors",
     "DataError": "errors",
+    "UnknownNameError": "errors",
     "DeviceError": "errors",
     "PythonLayerError": "errors",
     "NetSpec": "net_spec",
@@ -41,13 +54,25 @@ __all__ = ["TEST", "TRAIN", "layer_type_list", *_HOMES, *(f"{name}Solver" for na
 
 if TYPE_CHECKING:
     from .blob import Blob as Blob
+    from .device import on_device as on_device
     from .device import set_device as set_device
     from .device import set_mode_cpu as set_mode_cpu
     from .device import set_mode_gpu as set_mode_gpu
     from .net.net import Net as Net
     from .net_spec import NetSpec as NetSpec
     from .net_spec import to_proto as to_proto
+    from .process import NCCL as NCCL
+    from .process import Timer as Timer
+    from .process import has_nccl as has_nccl
+    from .process import init_log as init_log
+    from .process import log as log
+    from .process import set_multiprocess as set_multiprocess
+    from .process import set_solver_count as set_solver_count
+    from .process import set_solver_rank as set_solver_rank
+    from .process import solver_count as solver_count
+    from .process import solver_rank as solver_rank
     from .python_layer import Layer as Layer
+    from .random import seeded as seeded
     from .random import set_random_seed as set_random_seed
     from .solver.solver import Solver as Solver
     from .solver.solver import get_solver as get_solver

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import assign
+from .device import CPU
 from .errors import ConfigError
 from .memory import Memory
 
@@ -19,7 +21,11 @@ class Blob:
     """Values and gradients of one shape. Nothing is allocated before it is touched.
 
     `data` and `diff` are numpy arrays of the blob's shape, valid on the host; writing into them takes
-    effect, on a GPU too, where the copy happens when the other side next needs it.
+    effect, on a GPU too, where the copy happens when the other side next needs it. Assigning to them
+    (`blob.data = x`) copies x, of any library and any type of number, which must have the blob's shape.
+
+    A blob is itself an array of its values to numpy (`np.asarray(blob)`) and to all that speak DLPack
+    (`torch.from_dlpack(blob)`), without a copy.
     """
 
     def __init__(self, shape: Sequence[int] = (), dtype: Any = np.float32, name: str = ""):
@@ -43,10 +49,45 @@ class Blob:
         """The values, as an array to read and to write into."""
         return self.data_memory.to_host_for_writing()[: self.count].reshape(self._shape)
 
+    @data.setter
+    def data(self, values: Any) -> None:
+        assign(self, values, "data")
+
     @property
     def diff(self) -> np.ndarray:
         """The gradients, as an array to read and to write into."""
         return self.diff_memory.to_host_for_writing()[: self.count].reshape(self._shape)
+
+    @diff.setter
+    def diff(self, values: Any) -> None:
+        assign(self, values, "diff")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """The values as numpy wants them: those themselves, unless a copy or another type is asked for."""
+        wanted = self.dtype if dtype is None else np.dtype(dtype)
+        if copy is False and wanted != self.dtype:
+            raise ValueError(f"blob {self.name!r} holds {self.dtype}: as {wanted} it must be copied")
+        return self.data.astype(wanted, copy=bool(copy))
+
+    def __dlpack__(self, **how: Any) -> Any:
+        """The values for another library, where they are: on the host or on the net's GPU."""
+        return self._shared().__dlpack__(**how)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """DLPack's numbers for where the values are."""
+        if self.data_memory.device is CPU:
+            return 1, 0
+        return self._shared().__dlpack_device__()
+
+    def _shared(self) -> Any:
+        """The array that another library may read, and write into."""
+        memory, device = self.data_memory, self.data_memory.device
+        if device is CPU:
+            return self.data
+        memory.to_device(device)
+        memory.written_on(device)  # as it may be
+        device.synchronize()
+        return memory.array_on(device)[: self.count].reshape(self._shape)
 
     def assign(self, values: np.ndarray) -> None:
         """Take these values, all of them: first values that nobody has wanted so far are never made."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .errors import DeviceError
+from .errors import ConfigError, DeviceError
 from .geometry import Geometry
 
 
@@ -151,6 +151,20 @@ def using(device: Device) -> Iterator[None]:
         yield
     finally:
         _current.device = before
+
+
+@contextmanager
+def on_device(name: str) -> Iterator[Device]:
+    """Make nets on this device in this block (and thread): "cpu", "gpu" (the one of set_device), "gpu:1" ...
+
+    ConfigError for another name, DeviceError where the GPU is not there. A net stays where it was made.
+    """
+    kind, _, number = name.partition(":")
+    if name != "cpu" and (kind != "gpu" or not (number.isdigit() or name == "gpu")):
+        raise ConfigError(f'on_device: must be "cpu", "gpu" or "gpu:N", got {name!r}')
+    device = CPU if name == "cpu" else gpu(int(number) if number else _default_number)
+    with using(device):
+        yield device
 
 
 def set_mode_cpu() -> None:

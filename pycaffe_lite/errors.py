@@ -14,6 +14,12 @@ class ConfigError(CaffeError, ValueError):
     """A prototxt asks for something impossible; the text names file, layer, field and value."""
 
 
+class UnknownNameError(ConfigError, KeyError):
+    """A blob or layer that the net does not have."""
+
+    __str__ = Exception.__str__  # KeyError's would put the text in quotes
+
+
 class PrototxtError(ConfigError):
     """A prototxt that is not one; the text begins with ``file:line:column:``."""
 

@@ -30,6 +30,11 @@ class Memory:
         self._array: Any = None
         self.first_values: Callable[[np.ndarray], None] | None = None  # writes them, when they are first wanted
 
+    @property
+    def device(self) -> Device:
+        """The device that runs read and write this memory on."""
+        return self._device
+
     def place(self, device: Device, array: Any) -> None:
         """Use this array on `device` (a piece of an arena) instead of one of its own; what it holds is kept."""
         if self.state is not State.UNINITIALIZED:

@@ -9,6 +9,8 @@ counter, so that any index can be computed on its own and a snapshot need only k
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,20 @@ def restore(state: dict[str, Any]) -> None:
     """Let the next streams be those that would have come where `state` was taken."""
     with _root.lock:
         _root.sequence = np.random.SeedSequence(state["entropy"], n_children_spawned=state["streams"])
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """In this block all random streams start from this seed; behind it they go on as if nothing had been.
+
+    Nets and solvers take their streams when they are made. There is one seed for all threads.
+    """
+    before = state()
+    set_random_seed(seed)
+    try:
+        yield
+    finally:
+        restore(before)
 
 
 def new_generator() -> np.random.Generator:

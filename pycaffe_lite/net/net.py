@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+import re
+import threading
+import warnings
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,26 +14,41 @@ import numpy as np
 from .. import device as devices
 from .. import fillers, random
 from ..blob import Blob
-from ..errors import ConfigError, suggest
+from ..errors import ConfigError
 from ..layer import Layer
-from ..proto import caffe_pb2, upgrade
+from ..proto import NetParameter, caffe_pb2, text, upgrade
 from . import plan as planning
 from .describe import log_net, log_param
 from .locate import MESSAGE, locating
+from .names import Named
+from .pycaffe import PycaffeNet
 from .run import Callback, Runner
 from .select import select
 from .splits import insert_splits
-from .wire import Graph, Options, unknown_blob, wire
+from .wire import Graph, Options, wire
 
 if TYPE_CHECKING:
     from ..formats.weights import LoadReport
 
 
-class Net:
-    """A net made from a prototxt.
+class Net(PycaffeNet):
+    """A net made from a prototxt: `Net("net.prototxt", caffe.TEST, weights="net.caffemodel")`.
 
-    Net(file, phase, level=0, stages=None, weights=None), or as in old scripts Net(file, weights, phase).
-    Raises ConfigError for a wrong net, WeightsError for weights that do not fit.
+    phase is caffe.TRAIN or caffe.TEST; level and stages choose layers by their include and exclude rules; weights
+    are copied from a file. Net(file, weights, phase), as in old scripts, is taken too. Raises ConfigError for a
+    wrong net, WeightsError for weights that do not fit.
+
+    blobs         {name: Blob}, in the order of the layers: net.blobs["conv1"].data is an array to read and write
+    params        {layer name: [Blob, ...]}, the weights, for instance net.params["conv1"][0].data
+    layers        [Layer, ...] with `type`, `name` and `blobs`; layer_dict is the same by name
+    inputs        names of the blobs that Input layers hold: what forward(data=...) takes
+    outputs       names of the blobs that no layer reads: what forward returns
+    top_names, bottom_names    {layer name: [blob name, ...]}
+    blob_loss_weights          {blob name: weight in the loss, mostly 0}
+    name, phase, device, param (the NetParameter), memory_bytes (by kind)
+
+    Threads: each net may be in a thread of its own. A net in use by one thread makes others wait; to read results
+    before another thread's run writes over them, hold `net.lock`: `with net.lock: net.forward()["prob"].copy()`.
     """
 
     def __init__(
@@ -46,14 +63,37 @@ class Net:
     ):
         if isinstance(phase, (str, os.PathLike)):  # Net(file, weights, phase)
             weights, phase, level = phase, caffe_pb2.TEST if level is None else level, None
-        if phase not in (caffe_pb2.TRAIN, caffe_pb2.TEST):
-            raise ConfigError(f"phase: must be TRAIN ({caffe_pb2.TRAIN}) or TEST ({caffe_pb2.TEST}), got {phase!r}")
+            told = f"Net({os.fspath(network_file)!r}, {phase}, weights={os.fspath(weights)!r})"
+            warnings.warn(f"Net(file, weights, phase) is Caffe's old form of {told}", DeprecationWarning, stacklevel=2)
         param = upgrade.read_net(network_file, allow_unknown=allow_unknown)
-        param.state.phase, param.state.level = phase, level or 0
-        param.state.stage.extend(stages or [])
-        self._init(param, os.fspath(network_file))
+        self._init(_in_state(param, phase, level, stages), os.fspath(network_file))
         if weights is not None:
             self.copy_from(weights)
+
+    @classmethod
+    def from_prototxt(
+        cls,
+        prototxt: str | os.PathLike[str],
+        phase: int = caffe_pb2.TEST,
+        level: int = 0,
+        stages: Iterable[str] | None = None,
+        weights: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> Net:
+        """A net from a prototxt file or from its very text (anything with a brace or a line's end in it).
+
+        Options are those of `from_proto`: dtype, share_memory, keep ... Errors are those of `Net(...)`.
+        """
+        source = os.fspath(prototxt)
+        if re.search(r"[{\n]", source):
+            source, param = MESSAGE, upgrade.upgrade_net(text.parse(source, NetParameter()), MESSAGE)
+        else:
+            param = upgrade.read_net(source)
+        net = cls.__new__(cls)
+        net._init(_in_state(param, phase, level, stages), source, **options)
+        if weights is not None:
+            net.copy_from(weights)
+        return net
 
     @classmethod
     def from_proto(cls, param: Any, source: str = MESSAGE, **options: Any) -> Net:
@@ -76,7 +116,7 @@ class Net:
         keep: Iterable[str] = (),
         trained: Net | None = None,
     ) -> None:
-        self.source, self.device = source, devices.current()
+        self.source, self.device, self.lock = source, devices.current(), threading.RLock()
         with locating(source, param.state):
             selected = select(param)
             log_param(selected)
@@ -100,13 +140,16 @@ class Net:
         self.name, self.phase = graph.name, graph.phase
         self.layers: list[Layer] = [node.layer for node in graph.nodes]
         self._layer_names = [layer.name for layer in self.layers]
-        self.layer_dict = OrderedDict(zip(self._layer_names, self.layers))
-        self.blobs: OrderedDict[str, Blob] = OrderedDict(graph.blobs)
-        self.params = OrderedDict((layer.name, layer.blobs) for layer in self.layers if layer.blobs)
+        me = f"net {self.name!r}"
+        self.layer_dict = Named(zip(self._layer_names, self.layers), "layer", me)
+        self.blobs = Named(graph.blobs.items(), "blob", me)
+        self.params: Named[list[Blob]] = Named(
+            [(layer.name, layer.blobs) for layer in self.layers if layer.blobs], "layer with parameters", me
+        )
         self.inputs, self.outputs = list(graph.inputs), list(graph.outputs)
-        self.top_names = OrderedDict((n.layer.name, n.top_names) for n in graph.nodes)
-        self.bottom_names = OrderedDict((n.layer.name, n.bottom_names) for n in graph.nodes)
-        self.blob_loss_weights = OrderedDict.fromkeys(self.blobs, 0.0)
+        self.top_names = Named([(n.layer.name, n.top_names) for n in graph.nodes], "layer", me)
+        self.bottom_names = Named([(n.layer.name, n.bottom_names) for n in graph.nodes], "layer", me)
+        self.blob_loss_weights: Named[float] = Named([(name, 0.0) for name in self.blobs], "blob", me)
         for node in graph.nodes:
             self.blob_loss_weights.update(
                 {n: w for n, w in zip(node.top_names, node.loss_weights) if w and n in self.blobs}
@@ -143,19 +186,20 @@ class Net:
 
     def reshape(self) -> None:
         """Infer all shapes anew from the inputs' shapes. (forward does so by itself.)"""
-        with locating(self.source, self.param.state):
+        with self.lock, locating(self.source, self.param.state):
             self._runner.reshape()
 
     def run_forward(self, first: int = 0, last: int | None = None) -> float:
         """Forward through layers `first` to `last` (included); returns their weighted loss."""
         last = len(self.layers) - 1 if last is None else last
-        with locating(self.source, self.param.state):
-            self._runner.run("forward", first, last)
-        return self.loss(first, last)
+        with self.lock:
+            with locating(self.source, self.param.state):
+                self._runner.run("forward", first, last)
+            return self.loss(first, last)
 
     def run_backward(self, first: int | None = None, last: int = 0) -> None:
         """Backward through layers `first` down to `last` (included)."""
-        with locating(self.source, self.param.state):
+        with self.lock, locating(self.source, self.param.state):
             self._runner.run("backward", last, len(self.layers) - 1 if first is None else first)
 
     def loss(self, first: int = 0, last: int | None = None) -> float:
@@ -182,77 +226,6 @@ class Net:
         """Call this with a layer's index behind every backward of a layer."""
         self._runner.callbacks["after", "backward"].append(call)
 
-    # pycaffe's forward and backward ------------------------------------------------------------------------
-
-    def forward(
-        self,
-        blobs: Sequence[str] | None = None,
-        start: str | None = None,
-        end: str | None = None,
-        **inputs: Any,
-    ) -> dict[str, np.ndarray]:
-        """Run layers `start` to `end` (names) with these arrays as inputs.
-
-        Returns {name: array} for the outputs (or for `end`'s tops) and all names in `blobs`. ConfigError
-        for inputs that are missing, not inputs of the net, or of another shape.
-        """
-        first = self._index(start) if start is not None else 0
-        last = self._index(end) if end is not None else len(self.layers) - 1
-        names = [*(self.top_names[end] if end is not None else self.outputs), *(blobs or ())]
-        for name in names:
-            self._blob(name)
-        if inputs:
-            self._set_inputs(inputs)
-        self.run_forward(first, last)
-        return {name: self.blobs[name].data for name in names}
-
-    def backward(
-        self,
-        diffs: Sequence[str] | None = None,
-        start: str | None = None,
-        end: str | None = None,
-        **gradients: Any,
-    ) -> dict[str, np.ndarray]:
-        """Run layers `start` down to `end` (names) with these arrays as the outputs' gradients.
-
-        Returns {name: array} of gradients for the inputs (or for `end`'s bottoms) and all names in `diffs`.
-        """
-        first = self._index(start) if start is not None else len(self.layers) - 1
-        last = self._index(end) if end is not None else 0
-        names = [*(self.bottom_names[end] if end is not None else self.inputs), *(diffs or ())]
-        tops = self.top_names[start] if start is not None else self.outputs
-        if gradients and set(gradients) != set(tops):
-            raise ConfigError(f"gradients are wanted for {', '.join(tops)}, got {', '.join(gradients)}")
-        for name, array in gradients.items():
-            assign(self._blob(name), array, "diff")
-        self.run_backward(first, last)
-        return {name: self._blob(name).diff for name in names}
-
-    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
-        """Let the MemoryData layer with which the net begins take its batches from these arrays."""
-        first = self.layers[0]
-        if first.type != "MemoryData":
-            raise ConfigError(
-                f"set_input_arrays: the first layer must be of type MemoryData, but {first.name!r} is {first.type}"
-            )
-        first.reset(data, labels)  # type: ignore[attr-defined]
-
-    def _set_inputs(self, arrays: dict[str, Any]) -> None:
-        if set(arrays) != set(self.inputs):
-            raise ConfigError(f"inputs of the net are {', '.join(self.inputs) or 'none'}, got {', '.join(arrays)}")
-        for name, array in arrays.items():
-            assign(self.blobs[name], array, "data")
-
-    def _index(self, layer_name: str) -> int:
-        if layer_name not in self.layer_dict:
-            raise ConfigError(f"net {self.name!r} has no layer {layer_name!r}{suggest(layer_name, self._layer_names)}")
-        return self._layer_names.index(layer_name)
-
-    def _blob(self, name: str) -> Blob:
-        if name not in self.blobs:
-            raise unknown_blob(self.graph, name)
-        return self.blobs[name]
-
     # Parameters --------------------------------------------------------------------------------------------
 
     def fill_parameters(self) -> None:
@@ -262,8 +235,9 @@ class Net:
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""
-        for entry in self.graph.learnable:
-            entry.blob.diff[...] = 0
+        with self.lock:
+            for entry in self.graph.learnable:
+                entry.blob.diff[...] = 0
 
     def share_trained_layers_with(self, other: Net) -> None:
         """Use the parameters of `other` (by layer name) in place of one's own, in the same memory."""
@@ -290,7 +264,8 @@ class Net:
         """
         from ..formats import weights
 
-        return weights.load(self, path, ignore_mismatch)
+        with self.lock:
+            return weights.load(self, path, ignore_mismatch)
 
     def save(self, path: str | os.PathLike[str], write_diff: bool = False, half: bool = False) -> None:
         """Write net and parameters, whole or not at all; as .h5, .npz, .safetensors, or else as a .caffemodel.
@@ -299,7 +274,8 @@ class Net:
         """
         from ..formats import weights
 
-        weights.save(self, path, write_diff, half)
+        with self.lock:
+            weights.save(self, path, write_diff, half)
 
     def load_hdf5(self, path: str | os.PathLike[str]) -> LoadReport:
         """copy_from, as pycaffe calls it for .h5 files."""
@@ -309,7 +285,8 @@ class Net:
         """Write the parameters as HDF5, whatever the name of the file."""
         from ..formats import weights
 
-        weights.save(self, path, write_diff, suffix=".h5")
+        with self.lock:
+            weights.save(self, path, write_diff, suffix=".h5")
 
     def first_bad_blob(self) -> str | None:
         """Which blob of the last forward first held a NaN or infinity, and its layer; None if all are finite."""
@@ -330,9 +307,12 @@ class Net:
         )
 
 
-def assign(blob: Blob, array: Any, what: str) -> None:
-    """Copy an array into a blob's data or diff; ConfigError unless its shape is the blob's."""
-    array = np.asarray(array)
-    if array.shape != blob.shape:
-        raise ConfigError(f"blob {blob.name!r} has shape {blob.shape}, but the {what} given has shape {array.shape}")
-    getattr(blob, what)[...] = array
+def _in_state(param: Any, phase: Any, level: int | None, stages: Iterable[str] | None) -> Any:
+    """The NetParameter with what decides which of its layers there are; ConfigError for what cannot be."""
+    if phase not in (caffe_pb2.TRAIN, caffe_pb2.TEST):
+        raise ConfigError(f"phase: must be TRAIN ({caffe_pb2.TRAIN}) or TEST ({caffe_pb2.TEST}), got {phase!r}")
+    if isinstance(stages, str):
+        raise ConfigError(f"stages: must be a list of names, got the text {stages!r}; write [{stages!r}]")
+    param.state.phase, param.state.level = phase, level or 0
+    param.state.stage.extend(stages or [])
+    return param

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..device import Device, fetch, put
-from ..errors import CaffeError
+from ..errors import CaffeError, ConfigError
 from . import debug
 from . import plan as planning
 from .plan import Pass, Plan, Step
@@ -46,7 +46,9 @@ class Runner:
 
     def run(self, direction: Pass, low: int, high: int) -> None:
         """Run layers `low` to `high` (included): forward in that order, backward in the other."""
-        if direction == "forward" and self._stale:
+        if self._stale:
+            if direction == "backward":
+                raise ConfigError("blobs have been reshaped since the last forward; run forward before backward")
             self.reshape()
         before, after = self.callbacks["before", direction], self.callbacks["after", direction]
         if before or after or self.debug_info:

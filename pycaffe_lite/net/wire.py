@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..blob import Blob
-from ..errors import ConfigError, suggest
+from ..errors import ConfigError
 from ..layer import Layer, Param, Shapes, create
 from ..proto import caffe_pb2
 
@@ -316,8 +316,3 @@ def reshape(graph: Graph, first: int = 0) -> None:
         for index, (top, shape) in enumerate(zip(node.top, shapes.top)):
             top.reshape(shape)
             share_memory(node, index, top)
-
-
-def unknown_blob(graph: Graph, name: str) -> ConfigError:
-    """The error for a blob name that the net does not have."""
-    return ConfigError(f"net {graph.name!r} has no blob {name!r}{suggest(name, graph.blobs)}")

@@ -37,6 +37,7 @@ def write(solver: Any, path: str, state: str) -> None:
         "solverstate_crc32": fingerprint(state),
         "random": random.state(),
         "smoothed_loss": solver.smoothed_loss.state(),
+        "lr_scale": solver.lr_scale,
         "train": of_net(solver.net),
         **tests,
     }
@@ -93,6 +94,7 @@ def restore(solver: Any, kept: dict[str, Any] | None, state: str) -> None:
         random.restore(kept["random"])
         solver.smoothed_loss.restore(kept["smoothed_loss"])
         solver.judge.restore(kept["judge"])
+        solver.lr_scale = float(kept.get("lr_scale", 1))
         for net, states in zip([solver.net, *solver.test_nets], [kept["train"], *kept["test"]]):
             restore_net(net, states)
     except _NOT_OURS as error:

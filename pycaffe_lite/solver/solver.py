@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import random
 from ..device import CPU
-from ..errors import CaffeError
+from ..errors import CaffeError, ConfigError
 from ..logs import log
 from ..net import debug
 from ..net.locate import MESSAGE, locating
@@ -20,6 +21,7 @@ from ..net.net import Net
 from ..paths import find_path
 from ..proto import upgrade
 from . import check, keep, policy, resume, rules, snapshot
+from .fit import Feed, History, progress_report, reporting
 from .judge import Judge
 from .nets import NetMaker
 from .report import Output, Report, Reports
@@ -59,9 +61,17 @@ class Solver:
         if isinstance(solver, (str, os.PathLike)):
             source, solver = os.fspath(solver), upgrade.read_solver(solver, allow_unknown=allow_unknown)
         self.source, self.param = source, upgrade.upgrade_solver(solver)
-        self.report = Reports(reports or [])
+        if reports is None:  # heard where somebody listens to the package's log
+            from ..cli.caffe_log import CaffeLog
+
+            reports = [CaffeLog()]
+        self.report = Reports(reports)
         self.action: Callable[[], str] = lambda: NONE
         self.iter = 0
+        self.lr_scale = 1.0  # what the policy's rate is multiplied by, once `lr` has been set
+        self.history = History()  # of the last `fit`
+        self._feeds: dict[Net, Feed] = {}
+        self._running, self._tested_at = threading.RLock(), -1
         self.untested: dict[str, Any] | None = None  # in the midst of tests: what they began with
         self._callbacks: list[tuple[Callable[[], None], Callable[[], None]]] = []
         with locating(source):
@@ -86,8 +96,31 @@ class Solver:
 
     @property
     def lr(self) -> float:
-        """The rate of the next iteration."""
-        return policy.learning_rate(self.param, self.iter, self.judge.drops)
+        """The rate of the next iteration. Setting it scales what the policy gives from here on."""
+        return self.lr_scale * policy.learning_rate(self.param, self.iter, self.judge.drops)
+
+    @lr.setter
+    def lr(self, rate: float) -> None:
+        now = policy.learning_rate(self.param, self.iter, self.judge.drops)
+        if rate != 0 and not (math.isfinite(now) and now):
+            raise ConfigError(
+                f"lr: the policy {self.param.lr_policy!r} gives {now:g} at iteration {self.iter}, which "
+                f"no factor brings to {rate:g}; set base_lr, or choose another policy"
+            )
+        self.lr_scale = _rate("lr", rate) / now if rate else 0.0
+
+    @property
+    def base_lr(self) -> float:
+        """`base_lr` of the solver's parameters, what its policy starts from; may be set at any time."""
+        return self.param.base_lr
+
+    @base_lr.setter
+    def base_lr(self, rate: float) -> None:
+        self.param.base_lr = _rate("base_lr", rate)
+
+    def share_weights(self, net: Net) -> None:
+        """Let another net use the parameters of the one that is trained, by layer name, in the same memory."""
+        net.share_trained_layers_with(self.net)
 
     def copy_from(self, path: str | os.PathLike[str], ignore_mismatch: bool = False) -> LoadReport:
         """Start from a file of weights, as Net.copy_from; layers that only test nets have take theirs too."""
@@ -99,11 +132,15 @@ class Solver:
 
     def add_callback(self, on_start: Callable[[], None], on_gradients_ready: Callable[[], None]) -> None:
         """Call the first before every iteration's forward, the second before every update."""
+        for call in (on_start, on_gradients_ready):
+            if not callable(call):
+                raise ConfigError(f"add_callback: takes two functions, got {call!r}")
         self._callbacks.append((on_start, on_gradients_ready))
 
     def apply_update(self) -> None:
         """Update the parameters from the gradients they have."""
-        self.update.apply(self.lr, self.iter)
+        with self.net.lock:
+            self.update.apply(self.lr, self.iter)
 
     def solve(self, resume_file: str | None = None) -> None:
         """Train to max_iter, from a .solverstate if one is given."""
@@ -133,19 +170,64 @@ class Solver:
         self._steps(iterations)
         return self.smoothed_loss.value
 
+    def fit(
+        self,
+        iterations: int | None = None,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        test_inputs: Mapping[str, Any] | None = None,
+        shuffle: bool = True,
+        progress: bool | None = None,
+    ) -> History:
+        """Train for so many iterations, or to max_iter; test at the end; return losses, rates and test results.
+
+        A net with Input layers is fed from `inputs`, {blob name: array of any number of rows}, which are shuffled
+        for every round; the test nets from `test_inputs`, in order; later calls go on with them. `progress` shows a
+        line that tells how it goes: by default on a terminal and in a notebook. Tests and snapshots happen at their
+        intervals, as in `step`. Where training is interrupted, `solver.history` has what was seen until then, and
+        training can go on.
+        """
+        if iterations is None:
+            iterations = max(0, self.param.max_iter - self.iter)
+        if not isinstance(iterations, (int, np.integer)) or iterations < 0:
+            raise ConfigError(f"fit: iterations must be a number of iterations, got {iterations!r}")
+        if inputs is not None:
+            self._feeds[self.net] = Feed(self.net, inputs, shuffle)
+        if test_inputs is not None:
+            self._feeds.update((net, Feed(net, test_inputs, shuffle=False)) for net in self.test_nets)
+        self.history = History()
+        line = progress_report(self.iter + iterations, progress)
+        with reporting(self.report.all, [self.history, *([line] if line else [])]):
+            if line:
+                line.solving(self.net.name, self.param.lr_policy)
+            stopped = self._steps(iterations)
+            if not stopped and self.param.test_interval and self.test_nets and self.test_all() == NONE:
+                self._tested_at = self.iter
+        return self.history
+
     # The loop ----------------------------------------------------------------------------------------------
 
     def _steps(self, iterations: int) -> bool:
-        """The training loop; whether it was asked to stop."""
-        p, stop = self.param, self.iter + iterations
+        """The training loop; whether it was asked to stop. CaffeError if another thread is in it."""
+        if not self._running.acquire(blocking=False):
+            raise CaffeError(f"the solver of net {self.net.name!r} is training in another thread")
+        try:
+            return self._loop(self.iter + iterations)
+        finally:
+            self._running.release()
+
+    def _loop(self, stop: int) -> bool:
+        p = self.param
         self.smoothed_loss.begin(self.iter)
         self._clock, self._displayed = time.perf_counter(), self.iter
         while self.iter < stop:
             due = p.test_interval and self.iter % p.test_interval == 0 and (self.iter or p.test_initialization)
-            if due and (self.test_all() == STOP or self.judge.stop):
+            if due and self._tested_at != self.iter and (self.test_all() == STOP or self.judge.stop):
                 return True
-            self.iterate()
-            self.iter += 1
+            self._tested_at = -1
+            with self.net.lock:  # what another thread runs on this net comes before or behind an iteration
+                self.iterate()
+                self.iter += 1
             action = self.action()
             if action == SNAPSHOT or (p.snapshot and self.iter % p.snapshot == 0):
                 self.snapshot()
@@ -163,6 +245,7 @@ class Solver:
         self.net.debug_info = debugging or self.net.param.debug_info
         loss = 0.0
         for _ in range(p.iter_size):
+            self._feed(self.net)
             loss += self.net.run_forward()
             self.net.run_backward()
         loss /= p.iter_size
@@ -187,6 +270,10 @@ class Solver:
                 self.report.clipped(self.iter, norm, p.clip_gradients)
         if debugging:
             debug.update(self.net.graph, before)
+
+    def _feed(self, net: Net) -> None:
+        if net in self._feeds:
+            self._feeds[net]()
 
     def _display(self, smoothed: float) -> None:
         seconds = time.perf_counter() - self._clock
@@ -221,6 +308,8 @@ class Solver:
         net, batches = self.test_nets[number], self.param.test_iter[number]
         self.report.testing(self.iter, number)
         totals, loss = None, 0.0
+        if net in self._feeds:
+            self._feeds[net].begin()
         for done in range(batches):
             action = self.action()
             if action == SNAPSHOT:
@@ -228,6 +317,7 @@ class Solver:
             if action == STOP:
                 self.report.test_interrupted()
                 return STOP
+            self._feed(net)
             loss += net.run_forward()
             values = [net.blobs[name].data.astype(np.float64) for name in net.outputs]
             totals = values if totals is None else [a + b for a, b in zip(totals, values)]
@@ -275,6 +365,13 @@ def outputs(net: Net, values: list[np.ndarray]) -> list[Output]:
         weight = net.blob_loss_weights[name]
         found += [Output(len(found) + i, name, float(v), weight) for i, v in enumerate(array.reshape(-1))]
     return found
+
+
+def _rate(name: str, value: float) -> float:
+    """A learning rate; ConfigError if it is none."""
+    if not (isinstance(value, (int, float, np.number)) and math.isfinite(value) and value >= 0):
+        raise ConfigError(f"{name}: must be a number that is not negative, got {value!r}")
+    return float(value)
 
 
 def get_solver(solver: str | os.PathLike[str] | Any, *, source: str = MESSAGE, **options: Any) -> Solver:

@@ -67,6 +67,7 @@ def test_stages_are_added_to_those_of_the_file(path):
     assert "more" in Net(path, caffe.TEST, stages=["b"])._layer_names
 
 
+@pytest.mark.filterwarnings("ignore:.*old form")
 def test_weights_can_be_given_in_three_ways(path, net, tmp_path):
     weights = str(tmp_path / "w.caffemodel")
     net.save(weights)
@@ -220,7 +221,7 @@ def test_a_callback_sees_the_values_of_its_layer(net):
         (lambda n: n.forward(**batch(), other=1), "inputs of the net are data, label, got data, label, other"),
         (lambda n: n.forward(blobs=["cnov"]), "net 'small' has no blob 'cnov'; did you mean 'conv'?"),
         (lambda n: n.forward(start="cnov"), "net 'small' has no layer 'cnov'; did you mean 'conv'?"),
-        (lambda n: n.forward(end="zzz"), "net 'small' has no layer 'zzz'$"),
+        (lambda n: n.forward(end="zzz"), "net 'small' has no layer 'zzz'; it has in, conv, relu, ip, loss$"),
         (lambda n: n.backward(diffs=["cnov"]), "net 'small' has no blob 'cnov'"),
         (lambda n: n.backward(ip=np.zeros((4, 5))), "gradients are wanted for loss, got ip"),
         (lambda n: n.set_input_arrays(np.zeros(1), np.zeros(1)), "must be of type MemoryData, but 'in' is Input"),
