@@ -16,6 +16,7 @@ VERBS = (
     "train",
     "test",
     "time",
+    "run",
     "data",
     "layers",
     "lint",
@@ -33,7 +34,12 @@ VERBS = (
 
 
 def caffe_spelling(arguments: Sequence[str]) -> list[str]:
-    """Caffe's flags as ours: `-solver=x` is `--solver=x`, and underscores in a flag's name are dashes."""
+    """Caffe's flags as ours: `-solver=x` is `--solver=x`, and underscores in a flag's name are dashes.
+
+    Those of a script that is to be run are its own.
+    """
+    if arguments[:1] == ["run"]:
+        return list(arguments)
     changed = []
     for argument in arguments:
         match = re.match(r"^--?([A-Za-z]\w[\w-]*)(=.*)?$", argument, re.DOTALL)

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from typing import TextIO
+from typing import Any, TextIO
 
 from ..solver.report import Output, Report
 
@@ -29,7 +29,15 @@ class GlogFormatter(logging.Formatter):
 
 
 class Handler(logging.StreamHandler):
-    """Writes the log; where nobody reads it any more, the program ends, instead of going on unheard."""
+    """Writes the log, from level $GLOG_minloglevel on (scripts set it: 2 leaves only errors).
+
+    Where nobody reads it any more, the program ends, instead of going on unheard.
+    """
+
+    def filter(self, record: logging.LogRecord) -> Any:
+        least = os.environ.get("GLOG_minloglevel", "")  # noqa: SIM112
+        loud = not least.isdigit() or record.levelno >= logging.INFO + 10 * int(least)
+        return loud and super().filter(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
