@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .. import ops
 from ..blob import Blob
 from ..device import CPU, Device
 from ..kernel import recording
@@ -45,7 +46,7 @@ class Plan:
         self.steps: list[Step] = []
         nodes = list(enumerate(graph.nodes))
         for index, node in nodes if direction == "forward" else reversed(nodes):
-            if direction == "forward" or node.needs_backward:
+            if direction == "forward" or node.needs_backward or node.renamed:
                 self.steps.append(self.record(index, node))
         # Where the host is the device, blobs never move: skip asking.
         self._moves = device is not CPU
@@ -60,6 +61,8 @@ class Plan:
             operands = [Operand(b, self.device) for b in node.bottom], [Operand(t, self.device) for t in node.top]
             node.layer.params = [Operand(b, self.device) for b in node.layer.blobs]
             with recording(self.program):
+                for top, named in node.renamed:
+                    hand_on(Operand(top, self.device), Operand(named, self.device), self.direction)
                 if self.direction == "forward":
                     node.layer.forward(*operands)
                 elif node.layer.differentiable:
@@ -86,6 +89,14 @@ class Plan:
                 memory.written_on(self.device)
 
 
+def hand_on(top: Operand, named: Operand, direction: Pass) -> None:
+    """Record what keeps an input and the blob with its name alike: values go to the input, its gradient comes back."""
+    if direction == "forward":
+        ops.copy(named.data, top.count, top.data)
+    else:
+        ops.copy(top.diff, top.count, named.diff)
+
+
 def refuse_gradients(node: Node) -> None:
     """A gradient that does not exist (of an accuracy, for labels): say so, instead of leaving it out."""
     for index, wanted in enumerate(node.propagate_down):
@@ -99,6 +110,10 @@ def refuse_gradients(node: Node) -> None:
 def touched(node: Node, direction: Pass) -> tuple[list[Memory], list[Memory]]:
     """The memories that a layer reads and writes in this pass, from the facts it states."""
     layer, values = node.layer, [b.data_memory for b in node.layer.blobs]
+    if node.renamed and direction == "forward":
+        return [named.data_memory for _, named in node.renamed], [top.data_memory for top, _ in node.renamed]
+    if node.renamed:
+        return [top.diff_memory for top, _ in node.renamed], [named.diff_memory for _, named in node.renamed]
     if direction == "forward":
         if layer.shares_data:
             return [], []
@@ -144,7 +159,7 @@ def share_owned(node: Node, graph: Graph) -> None:
 def lifetimes(graph: Graph, keep: set[str]) -> list[Buffer]:
     """First and last step that touches each activation; kept ones, and those read before written, live always."""
     steps = [("forward", node) for node in graph.nodes]
-    steps += [("backward", node) for node in reversed(graph.nodes) if node.needs_backward]
+    steps += [("backward", node) for node in reversed(graph.nodes) if node.needs_backward or node.renamed]
     life: dict[int, Buffer] = {}
     parameters = {id(m) for n in graph.nodes for b in n.layer.blobs for m in (b.data_memory, b.diff_memory)}
     written: set[int] = set()

@@ -45,6 +45,7 @@ class Node:
     loss_weights: list[float] = field(default_factory=list)
     params: Sequence[Param] = ()
     needs_backward: bool = False
+    renamed: list[tuple[Blob, Blob]] = field(default_factory=list)  # of an Input: see `rename_inputs`
 
 
 @dataclass
@@ -94,6 +95,7 @@ class _Wiring:
         prune_backward(self.graph.nodes)
         if self.forced:
             force_backward(self.graph.nodes)
+        rename_inputs(self.graph)
         self.graph.outputs = sorted(self.available)  # as Caffe's std::set has them: logs number them so
 
     def add(self, message: Any) -> None:
@@ -301,9 +303,23 @@ def force_backward(nodes: list[Node]) -> None:
         node.layer.param_propagate_down = [not param.statistic for param in node.params]
 
 
+def rename_inputs(graph: Graph) -> None:
+    """Note where the name of an input ends up at another blob: behind an in-place layer with a top of its own.
+
+    In Caffe both are one blob. So what the caller writes under the name is the input (forward begins with a
+    copy), what he reads there is the last layer's top, and its gradient is the input's.
+    """
+    for node in graph.nodes:
+        if node.layer.type == "Input":
+            named = [graph.blobs[name] for name in node.top_names]
+            node.renamed = [(top, last) for top, last in zip(node.top, named) if top is not last]
+
+
 def reshape(graph: Graph, first: int = 0) -> None:
     """Infer all shapes anew from layer `first` on, after an input or a data-dependent top has changed."""
     for node in graph.nodes[first:]:
+        for top, named in node.renamed:
+            top.reshape(named.shape)
         if not node.bottom:
             continue  # Input, data: their tops have the shapes that somebody gave them
         shapes = node.layer.shapes([b.shape for b in node.bottom])

@@ -322,6 +322,32 @@ def test_a_layer_that_cannot_write_in_place_gets_a_top_of_its_own():
     assert (softmax.top[0] is softmax.bottom[0]) == softmax.layer.in_place
 
 
+@pytest.mark.parametrize("share_memory", [False, True])
+@pytest.mark.parametrize(
+    ("above", "value", "slope"),
+    [
+        (layer("Scale", "x", "x", more="scale_param { filler { value: 3 } }"), 3.0, 3.0),
+        (layer("PReLU", "x", "x"), lambda x: np.where(x > 0, x, x / 4), lambda x: np.where(x > 0, 1, 0.25)),
+        (layer("BNLL", "x", "x") + layer("ReLU", "x", "x", name="again"), lambda x: np.log1p(np.exp(x)), None),
+    ],
+    ids=["scale", "prelu", "two layers"],
+)
+def test_an_input_written_in_place_is_one_blob_as_in_caffe(above, value, slope, share_memory, device):
+    """Under its name the caller writes the input, reads what the layers made of it, and finds the input's gradient."""
+    source = "force_backward: true " + above + layer("Power", "x", "y", more="loss_weight: 1") + layer("Silence", "t")
+    net = Net.from_proto(in_phase(source), dtype=np.float64, share_memory=share_memory, keep=["x"])
+    rng = np.random.default_rng(3)
+    for rows in (4, 7, 2):
+        x = rng.standard_normal((rows, 5))
+        net.blobs["x"].reshape(rows, 5)
+        wanted = value(x) if callable(value) else value * x
+        np.testing.assert_allclose(net.forward(["x"], x=x, t=np.zeros((4, 5)), label=np.zeros(4))["x"], wanted)
+        np.testing.assert_allclose(net.blobs["y"].data, wanted)
+        net.backward()
+        gradient = slope(x) if callable(slope) else slope or 1 / (1 + np.exp(-x))
+        np.testing.assert_allclose(net.blobs["x"].diff, np.broadcast_to(gradient, x.shape))
+
+
 # Names -----------------------------------------------------------------------------------------------------------
 
 
