@@ -96,8 +96,10 @@ def check(shape: tuple[int, ...], param: Any) -> None:
         if not math.isfinite(getattr(param, name)):
             raise ConfigError(f"{param.type} filler: {name} must be a finite number, got {getattr(param, name):g}")
     if param.type == "gaussian":
-        if param.std < 0:
-            raise ConfigError(f"gaussian filler: std must not be negative, got {param.std:g}")
+        if param.std <= 0:
+            raise ConfigError(
+                f"gaussian filler: std must be above 0, got {param.std:g} (type: 'constant' fills evenly)"
+            )
         if param.sparse < -1:
             raise ConfigError(f"gaussian filler: sparse must be -1 (off) or a number of inputs, got {param.sparse}")
     elif param.sparse != -1:

@@ -41,6 +41,11 @@ def see(shape: Sequence[int], first: int, end: int) -> Channels:
     return Channels(math.prod(shape[:first]), channels, inner, max(1, min(channels, NEIGHBOURS // max(1, inner))))
 
 
+def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape as Caffe's oldest layers see it: with at least four axes."""
+    return (*shape, *[1] * (4 - len(shape)))
+
+
 def operand_view(layer: Layer, bottom: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], Channels]:
     """For Scale and Bias: the shape of what is repeated over the first bottom, and the view that goes with it."""
     p, shape = layer.param, bottom[0]

@@ -32,7 +32,7 @@ class ConvolutionBase(Layer):
                 raise self.error(f"convolution_param: give {plain} or {pair[0]} and {pair[1]}, not both")
             if axes != 2:
                 raise self.error(f"convolution_param.{pair[0]}: only for 2 spatial axes, got {axes}; use {plain}")
-            if default is None and not all(p.HasField(field) for field in pair):
+            if name != "pad" and not all(p.HasField(field) for field in pair):  # Caffe takes 0 for what is not given
                 raise self.error(f"convolution_param: {pair[0]} and {pair[1]} must be given together")
             values = [getattr(p, field) if p.HasField(field) else default for field in pair]
         elif not given and default is None:

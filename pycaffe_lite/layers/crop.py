@@ -66,7 +66,7 @@ class Crop(Layer, type="Crop", param="crop_param"):
     def shapes(self, bottom):
         shape, like = bottom
         axis = self.axis(self.param.axis, shape, "crop_param.axis")
-        if len(like) != len(shape):
+        if len(like) < len(shape):  # more are left aside, as in Caffe
             raise self.error(f"bottom 1: must have as many axes as bottom 0, got shapes {shape} and {like}")
         spans = [Span(0, size, size) for size in shape[:axis]]
         for at, offset in enumerate(self.offsets(len(shape) - axis), axis):

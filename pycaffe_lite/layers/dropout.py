@@ -38,8 +38,8 @@ class Dropout(Layer, type="Dropout", param="dropout_param"):
 
     def setup(self):
         self.ratio = self.param.dropout_ratio
-        if not 0 < self.ratio < 1:
-            raise self.error(f"dropout_param.dropout_ratio: must be between 0 and 1, both excluded, got {self.ratio:g}")
+        if not 0 <= self.ratio < 1:
+            raise self.error(f"dropout_param.dropout_ratio: must be at least 0 and below 1, got {self.ratio:g}")
         self.threshold = min(round(self.ratio * 2**31), 2**31 - 1)  # an int of CUDA's
         self.scale = 1 / (1 - self.ratio)
         self.stream = np.array([random.new_key()])

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..kernel import T, expression, kernel
 from ..layer import Layer, Shapes, at_least
+from ..logs import log
 from ..proto import caffe_pb2
 
 OPERATION = caffe_pb2.EltwiseParameter
@@ -53,11 +54,12 @@ class Eltwise(Layer, type="Eltwise", param="eltwise_param"):
 
     def setup(self):
         p, count = self.param, len(self.message.bottom)
-        if p.coeff and p.operation != OPERATION.SUM:
-            name = OPERATION.EltwiseOp.Name(p.operation)
-            raise self.error(f"eltwise_param.coeff: only for operation SUM, got {list(p.coeff)} with {name}")
+        if p.coeff and p.operation == OPERATION.PROD:
+            raise self.error(f"eltwise_param.coeff: only for operation SUM, got {list(p.coeff)} with PROD")
         if len(p.coeff) not in (0, count):
             raise self.error(f"eltwise_param.coeff: give it 0 or {count} times (once per bottom), got {len(p.coeff)}")
+        if p.coeff and p.operation == OPERATION.MAX:
+            log.warning("layer %r (Eltwise): eltwise_param.coeff: left aside with MAX, as in Caffe", self.name)
         self.coeff = list(p.coeff) or [1.0] * count
         self.backward_reads = ()
         if p.operation == OPERATION.PROD:

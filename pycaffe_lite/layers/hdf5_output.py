@@ -9,6 +9,7 @@ import numpy as np
 from ..data.hdf5_rows import h5py_module
 from ..errors import DataError
 from ..layer import Layer, Shapes, exactly
+from ._channels import four_axes
 
 NAMES = ("data", "label")
 
@@ -55,8 +56,3 @@ class HDF5Output(Layer, type="HDF5Output", param="hdf5_output_param"):
 
     def backward(self, top, propagate_down, bottom):
         """Nothing: no gradient comes from here."""
-
-
-def four_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape as Caffe writes it here: with at least four axes."""
-    return (*shape, *[1] * (4 - len(shape)))

@@ -112,12 +112,15 @@ class InfogainLoss(LabelledLayer, LossLayer, type="InfogainLoss", param="infogai
     no_gradient_to = (1, 2)
 
     def setup(self):
+        if self.message.loss_param.HasField("normalize"):
+            raise self.error("loss_param.normalize: this type takes only its successor, loss_param.normalization")
         self.ignore, self.mode = ignored_label(self), mode_of(self)
         if len(self.message.bottom) < 3 and not self.param.source:
             raise self.error("infogain_loss_param.source: must name the file of H when there is no third bottom")
 
     def shapes(self, bottom):
         scores, labels, *h = bottom
+        self.check_same_batch(bottom[:2])
         axis = self.axis(self.param.axis, scores, "infogain_loss_param.axis")
         outer, self.classes, inner = math.prod(scores[:axis]), scores[axis], math.prod(scores[axis + 1 :])
         self.check_labels(scores, labels, outer * inner, axis)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from ..layer import Layer, Shapes
-from ._channels import see
+from ._channels import four_axes, see
 from ._standardize import standardize, standardize_grad, statistics
 
 
 class MVN(Layer, type="MVN", param="mvn_param"):
-    """y = (x - mean) / (standard deviation + eps), or y = x - mean. The gradient takes eps for 0, as in Caffe."""
+    """y = (x - mean) / (standard deviation + eps), or y = x - mean. The gradient takes eps for 0, as in Caffe.
+
+    The top has at least four axes, as in Caffe: (N, C) becomes (N, C, 1, 1).
+    """
 
     in_place = True
     backward_reads = ("top",)
@@ -20,7 +23,7 @@ class MVN(Layer, type="MVN", param="mvn_param"):
     def shapes(self, bottom):
         (shape,) = bottom
         self.view = see(shape, 0, min(len(shape), 1 if self.param.across_channels else 2))
-        return Shapes(top=bottom, scratch=statistics(self.view.channels))
+        return Shapes(top=[four_axes(shape)], scratch=statistics(self.view.channels))
 
     def forward(self, bottom, top):
         divide, eps = self.param.normalize_variance, self.param.eps

@@ -9,6 +9,10 @@ affine = expression("affine", "y", "x", "(shift + scale * x) * power + (1 - powe
 affine_grad = expression("affine_grad", "dx", "dy", "dy * power * scale + 0 * shift", "power scale shift")
 
 
+flat = expression("flat", "y", "x", "pow(shift, power) + 0 * scale", "power scale shift")
+flat_grad = expression("flat_grad", "dx", "dy", "0 * (power + scale + shift)", "power scale shift")
+
+
 class Power(Elementwise, type="Power", param="power_param"):
     """y = (shift + scale * x) ^ power; with power 1 or 0 an affine map, which may work in place."""
 
@@ -19,6 +23,9 @@ class Power(Elementwise, type="Power", param="power_param"):
     def setup(self):
         if self.param.power in (0, 1):
             self.run, self.run_gradient = affine, affine_grad
+            self.in_place, self.backward_reads = True, ()
+        elif self.param.scale == 0:  # without a case of its own, 0 * infinity could be a gradient
+            self.run, self.run_gradient = flat, flat_grad
             self.in_place, self.backward_reads = True, ()
 
     def values(self):

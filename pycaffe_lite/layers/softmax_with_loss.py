@@ -97,6 +97,7 @@ class SoftmaxWithLoss(LabelledLayer, LossLayer, type="SoftmaxWithLoss", param="s
 
     def shapes(self, bottom):
         scores, labels = bottom
+        self.check_same_batch(bottom)
         axis = self.axis(self.param.axis, scores, "softmax_param.axis")
         outer, self.classes, inner = math.prod(scores[:axis]), scores[axis], math.prod(scores[axis + 1 :])
         self.check_labels(scores, labels, outer * inner, axis)

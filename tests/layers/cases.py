@@ -46,12 +46,15 @@ CASES: dict[str, list[Case]] = {
     "Power": [
         Case('type: "Power" power_param { scale: 2 shift: 0.5 }', reference=elementwise(lambda x: 2 * x + 0.5)),
         Case('type: "Power" power_param { power: 0 scale: 2 }', reference=elementwise(np.ones_like)),
+        Case('type: "Power" power_param { power: -1 scale: 0 shift: 2 }', reference=elementwise(lambda x: 0 * x + 0.5)),
+        Case('type: "Power" power_param { power: 0.5 scale: 0 }', reference=elementwise(lambda x: 0 * x)),
         Case('type: "Power" power_param { power: 3 shift: 1 }', reference=elementwise(lambda x: (x + 1) ** 3)),
         Case('type: "Power" power_param { power: 0.5 }', [spread((3, 4), low=0.1)], reference=elementwise(np.sqrt)),
     ],
     "Dropout": [
         Case('type: "Dropout" dropout_param { dropout_ratio: 0.25 }', bottoms=[(3, 50)]),
         Case('type: "Dropout"', bottoms=[(3, 50)]),
+        Case('type: "Dropout" dropout_param { dropout_ratio: 0 }', reference=elementwise(lambda x: x)),
         Case('type: "Dropout"', phase="TEST", reference=elementwise(lambda x: x)),
     ],
     "Softmax": [

@@ -58,7 +58,8 @@ def mvn(bottoms, params, layer):
     p, x = layer.param, bottoms[0]
     axes = tuple(range(1 if p.across_channels else 2, x.ndim))
     y = x - x.mean(axes, keepdims=True)
-    return [y / (x.std(axes, keepdims=True) + p.eps) if p.normalize_variance else y]
+    y = y / (x.std(axes, keepdims=True) + p.eps) if p.normalize_variance else y
+    return [y.reshape(*y.shape, *[1] * (4 - y.ndim))]
 
 
 def prelu(bottoms, params, layer):
@@ -164,7 +165,7 @@ def cropped(bottoms, params, layer):
     p, (x, like) = layer.param, bottoms
     axis = p.axis % x.ndim
     offset = (list(p.offset) or [0]) * (1 if len(p.offset) > 1 else x.ndim - axis)
-    window = [slice(o, o + n) for o, n in zip(offset, like.shape[axis:])]
+    window = [slice(o, o + n) for o, n in zip(offset, like.shape[axis:])][: x.ndim - axis]
     return [x[(slice(None),) * axis + tuple(window)]]
 
 
@@ -236,7 +237,8 @@ CASES: dict[str, list[Case]] = {
         ("", [(2, 3, 5)] * 3), ("coeff: 2 coeff: -0.5 coeff: 0", [(2, 3)] * 3),
         ("operation: PROD", [(2, 3, 5)] * 3), ("operation: PROD", [np.zeros((1, 2)), (1, 2)]),
         ("operation: PROD stable_prod_grad: false", [(2, 3, 5)] * 2),
-        ("operation: MAX", UNEQUAL), ("operation: MAX", [np.ones(1), np.zeros(1)]),
+        ("operation: MAX", UNEQUAL), ("operation: MAX coeff: 1 coeff: 2 coeff: 3", UNEQUAL),
+        ("operation: MAX", [np.ones(1), np.zeros(1)]),
     ),
     "LRN": rows(
         "LRN", locally_normalized,
@@ -292,7 +294,7 @@ CASES: dict[str, list[Case]] = {
         "Crop", cropped,
         ("offset: 1 offset: 2", [(2, 3, 6, 7), (2, 3, 4, 5)]), ("axis: 1 offset: 1", [(2, 4, 5, 6), (1, 2, 3, 4)]),
         ("axis: -1", [(2, 3), (9, 2)]), ("axis: 0", [(4, 3, 5, 2), (4, 2, 5, 1)], ONCE),
-        ("axis: 1 offset: 1", [(2, 3, 3, 3, 3), (1, 2, 2, 1, 2)]), ("", X * 2),
+        ("axis: 1 offset: 1", [(2, 3, 3, 3, 3), (1, 2, 2, 1, 2)]), ("", X * 2), ("axis: 1", [(2, 3, 4), (1, 2, 3, 9)]),
     ),
     "Parameter": rows("Parameter", lambda b, p, layer: p, ("shape { dim: 2 dim: 3 }", []), ("shape { dim: 1 }", [])),
     "Embed": rows(

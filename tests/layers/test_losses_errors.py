@@ -33,7 +33,10 @@ PAIR = [(3, 4), (3, 4)]
         ),
         ("ContrastiveLoss", [*PAIR, (3, 2)], "bottom 2: must have one number for each pair"),
         ("InfogainLoss", [(3, 4), (3,)], "infogain_loss_param.source: must name the file of H"),
-        ("InfogainLoss", [(3, 4), (2,), (4, 4)], "labels: 3 are needed"),
+        ("InfogainLoss", [(3, 4), (2,), (4, 4)], "same first axis"),
+        ("InfogainLoss", [(3, 4), (3, 2), (4, 4)], "labels: 3 are needed"),
+        ("SoftmaxWithLoss", [(3, 4), (1, 3)], "same first axis"),
+        ("SoftmaxWithLoss", [(3, 4, 2), (3, 3)], r"labels: 6 are needed, .* shape \(3, 3\) \(9\)"),
         ("InfogainLoss", [(3, 4), (3,), (4, 3)], r"H \(bottom 2\): must have 4 x 4 values .* \(4, 3\)"),
     ],
 )
@@ -52,6 +55,12 @@ def test_wrong_bottoms_are_refused(kind, bottoms, message):
 def test_wrong_infogain_fields_are_refused(fields, bottoms, message):
     with pytest.raises(ConfigError, match=rf"layer 'l' \(InfogainLoss\): infogain_loss_param\.{message}"):
         build(Case(f'type: "InfogainLoss" infogain_loss_param {{ {fields} }}', bottoms))
+
+
+def test_infogain_loss_takes_no_normalize():
+    body = 'type: "InfogainLoss" loss_param { normalize: false }'
+    with pytest.raises(ConfigError, match=r"loss_param.normalize: this type takes only its successor"):
+        build(Case(body, [(3, 4), (3,), (4, 4)]))
 
 
 @pytest.mark.parametrize("kind", ["HingeLoss", "MultinomialLogisticLoss", "InfogainLoss"])

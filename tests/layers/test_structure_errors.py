@@ -59,7 +59,6 @@ def refused(kind: str, fields: str, bottoms, message: str, tops: int = 1) -> Non
         ("Reshape", "shape { dim: 2 dim: 60 dim: 0 }", [(2, 60)], "dim 2 is 0 (copied), but (2, 60) has no axis 2"),
         ("Eltwise", "coeff: 1", SAME[:1] * 2, "eltwise_param.coeff: give it 0 or 2 times (once per bottom), got 1"),
         ("Eltwise", "operation: PROD coeff: 1 coeff: 2", SAME[:1] * 2, "coeff: only for operation SUM"),
-        ("Eltwise", "operation: MAX coeff: 1 coeff: 2", SAME[:1] * 2, "coeff: only for operation SUM"),
         ("Eltwise", "", SAME, "bottom 1: its shape (2, 4) must be that of bottom 0, (2, 3)"),
         ("Eltwise", "", X, "takes at least 2 bottom blob(s), got 1"),
         ("Exp", "base: 0", X, "exp_param.base: must be positive and finite (or -1 for e), got 0"),

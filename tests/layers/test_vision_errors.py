@@ -24,6 +24,7 @@ def refuse(kind, param, fields, message, shape=IMAGE, tops=1):
         ("num_output: 1 kernel_size: 2 stride: 0", "stride: must be at least 1, got"),
         ("num_output: 1 kernel_size: 2 kernel_h: 2", "give kernel_size or kernel_h and kernel_w, not both"),
         ("num_output: 1 kernel_h: 2", "kernel_h and kernel_w must be given together"),
+        ("num_output: 1 kernel_size: 2 stride_h: 2", "stride_h and stride_w must be given together"),
         ("num_output: 1 kernel_size: 2 kernel_size: 2 kernel_size: 2", "give it once, or 2 times .* got 3"),
         ("num_output: 3 kernel_size: 2 group: 2", "group: must divide num_output 3, got 2"),
         ("num_output: 3 kernel_size: 2 group: 3", "group: must divide the channels of the bottom 2, got 3"),
