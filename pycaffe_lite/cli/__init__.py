@@ -18,6 +18,8 @@ VERBS = (
     "time",
     "run",
     "data",
+    "convert-imageset",
+    "mean",
     "layers",
     "lint",
     "summary",
@@ -34,7 +36,7 @@ VERBS = (
 
 
 def caffe_spelling(arguments: Sequence[str]) -> list[str]:
-    """Caffe's flags as ours: `-solver=x` is `--solver=x`, and underscores in a flag's name are dashes.
+    """Caffe's flags as ours: `-solver=x` is `--solver=x`, underscores in names are dashes, `=true` is left out.
 
     Those of a script that is to be run are its own.
     """
@@ -43,7 +45,10 @@ def caffe_spelling(arguments: Sequence[str]) -> list[str]:
     changed = []
     for argument in arguments:
         match = re.match(r"^--?([A-Za-z]\w[\w-]*)(=.*)?$", argument, re.DOTALL)
-        changed.append(f"--{match[1].replace('_', '-')}{match[2] or ''}" if match else argument)
+        if match and match[2] == "=false":
+            continue
+        value = match[2] if match and match[2] != "=true" else None
+        changed.append(f"--{match[1].replace('_', '-')}{value or ''}" if match else argument)
     return changed
 
 
@@ -63,9 +68,20 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The arguments, Caffe's flags among them; ends the process with status 2 where they are wrong."""
+    parser = make_parser()
+    args, more = parser.parse_known_args(caffe_spelling(arguments))
+    if more and (not hasattr(args, "files") or any(word.startswith("-") for word in more)):
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    if more:
+        args.files += more  # argparse does not count files behind an option to those in front of it
+    return args
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the exit status is 0, 1 for an error (one clear message), 2 for wrong usage, 130 for Ctrl-C."""
-    args = make_parser().parse_args(caffe_spelling(sys.argv[1:] if arguments is None else arguments))
+    args = parse(sys.argv[1:] if arguments is None else arguments)
     logging.getLogger("pycaffe_lite").setLevel(logging.INFO)
     try:
         import_layers(args)

@@ -48,7 +48,7 @@ def read_lines(source: str) -> list[str]:
     return read_bytes(source).decode("utf-8", errors="surrogateescape").splitlines()
 
 
-def decode_file(path: str, color: bool, read: Callable[[str], bytes] = read_bytes) -> np.ndarray:
+def decode_file(path: str, color: bool | None, read: Callable[[str], bytes] = read_bytes) -> np.ndarray:
     """The image in a file as uint8 (C, H, W)."""
     encoded = read(path)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 Planes = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 
 
-def decode_image(encoded: bytes, color: bool | None = None) -> Planes:
-    """Decode a PNG, JPEG ... into uint8 (C, H, W); ``color`` forces 3 channels or 1, None neither."""
+def pillow() -> Any:
+    """Pillow's module Image; DataError where it is not installed."""
     try:
         from PIL import Image
     except ImportError as error:
-        raise DataError("decoding images needs Pillow; install it with: pip install Pillow") from error
+        raise DataError("images need Pillow; install it with: pip install Pillow") from error
+    return Image
+
+
+def decode_image(encoded: bytes, color: bool | None = None) -> Planes:
+    """Decode a PNG, JPEG ... into uint8 (C, H, W); ``color`` forces 3 channels or 1, None neither."""
+    Image = pillow()
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             if color is False:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 from . import resample
+from .images import pillow
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,10 +23,7 @@ def load_image(filename: str | os.PathLike[str] | IO[bytes], color: bool = True)
 
     Grey images are repeated for the three channels, and alpha is dropped. DataError if there is no image.
     """
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise DataError("reading images needs Pillow; install it with: pip install 'caffe-lite[images]'") from error
+    Image = pillow()
     name = filename if isinstance(filename, (str, os.PathLike)) else getattr(filename, "name", "the image")
     try:
         with Image.open(filename) as image:
