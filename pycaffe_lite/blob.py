@@ -94,6 +94,16 @@ class Blob:
         self.data_memory.first_values = None
         self.data[...] = values
 
+    def read(self) -> np.ndarray:
+        """The values to be read only: what a GPU has of them stays valid, and need not go back to it."""
+        view = self.data_memory.to_host()[: self.count].reshape(self._shape)
+        view.flags.writeable = False
+        return view
+
+    def feed(self, values: np.ndarray) -> None:
+        """Take the values of a batch, of the blob's shape: on a GPU they are on their way while others compute."""
+        self.data_memory.feed(values)
+
     def reshape(self, *shape: int | Sequence[int]) -> None:
         """Take another shape: `reshape(2, 3)` or `reshape((2, 3))`; the net follows at its next forward.
 

@@ -17,6 +17,8 @@ class Device(Protocol):
     """What blobs and plans need of a device: memory, copies, and something that runs launches."""
 
     name: str
+    asynchronous: bool
+    """Whether a run returns before it is done: then `backend/gpu/gpu.py` says what else the device can do."""
 
     def zeros(self, count: int, dtype: Any) -> Any:
         """A flat array of zeros, 64-byte aligned."""
@@ -53,6 +55,7 @@ class Cpu:
     """The host itself: its arrays are numpy arrays, and nothing is ever copied."""
 
     name = "CPU"
+    asynchronous = False
 
     def zeros(self, count: int, dtype: Any) -> np.ndarray:
         size = int(count) * np.dtype(dtype).itemsize

@@ -20,6 +20,12 @@ class State(Enum):
     SYNCED = "synced"
 
 
+class Moves:
+    """How often the host has touched what a device holds: while it stands still, a device has all that it had."""
+
+    count = 0
+
+
 class Memory:
     """`count` elements, zero until written. On the CPU device both sides are the same array."""
 
@@ -29,6 +35,8 @@ class Memory:
         self._device: Device = CPU
         self._array: Any = None
         self.first_values: Callable[[np.ndarray], None] | None = None  # writes them, when they are first wanted
+        self.guard: Any = None  # on the device: while one of these numbers is not 0, what is fed is not taken
+        self._feed: Any = None
 
     @property
     def device(self) -> Device:
@@ -37,6 +45,7 @@ class Memory:
 
     def place(self, device: Device, array: Any) -> None:
         """Use this array on `device` (a piece of an arena) instead of one of its own; what it holds is kept."""
+        Moves.count += 1
         if self.state is not State.UNINITIALIZED:
             device.copy_in(array, self.to_host()[: array.size])
             self.state = State.AT_CPU if device is CPU else State.SYNCED
@@ -68,6 +77,7 @@ class Memory:
         """The flat host array, valid for reading."""
         host = self.array_on(CPU)
         if self.state is State.AT_GPU:
+            Moves.count += 1
             self._device.copy_out(host, self._array)
             self.state = State.SYNCED
         elif self.state is State.UNINITIALIZED:
@@ -77,8 +87,26 @@ class Memory:
     def to_host_for_writing(self) -> np.ndarray:
         """The flat host array; the device's copy is out of date from now on."""
         host = self.to_host()
+        if self.state is State.SYNCED:
+            Moves.count += 1
         self.state = State.AT_CPU
         return host
+
+    def feed(self, values: np.ndarray) -> None:
+        """Take these values, which the host seldom reads again; where a device is to have them, they go there.
+
+        On a GPU this returns before they have arrived; `values` may be written over at once.
+        """
+        if self._array is None or not self._device.asynchronous:
+            self.to_host_for_writing()[: values.size] = values.reshape(-1)
+            return
+        self.first_values = None
+        if self._feed is None or not self._feed.leads_to(self._array, values.size):
+            self._feed = self._device.feed(self._array[: values.size], self.guard)
+        self._feed.put(values)
+        if self.state is not State.AT_GPU:
+            Moves.count += 1
+            self.state = State.AT_GPU
 
     def to_device(self, device: Device) -> None:
         """Make the array on `device` valid for reading."""

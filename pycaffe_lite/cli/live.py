@@ -14,6 +14,8 @@ REFRESH = 0.1  # seconds between two updates of the line
 class Live(Report):
     """iteration, loss, lr, iterations a second, time to go, last test result; redrawn in place."""
 
+    patience = 0.5  # so that the line moves, however long it is between two displays
+
     def __init__(self, max_iter: int):
         from rich.console import Console
         from rich.live import Live as RichLive

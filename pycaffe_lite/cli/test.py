@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     loss = 0.0
     for batch in range(args.iterations):
         loss += net.run_forward()
-        values = [net.blobs[name].data.astype(np.float64) for name in net.outputs]
+        values = [net.blobs[name].read().astype(np.float64) for name in net.outputs]
         totals = [a + b for a, b in zip(totals, values)]
         for output in outputs(net, values):
             caffe_log.tell("caffe.cpp:310", f"Batch {batch}, {output.name} = {number(output.value)}")

@@ -89,10 +89,10 @@ class StreamLayer(DataLayer):
         self.hand_on(self.stream().next(), top)
 
     def hand_on(self, batch: list[np.ndarray], top: Sequence[Blob]) -> None:
-        """Copy a batch into the tops."""
+        """Give the tops a batch."""
         for blob, values in zip(top, batch):
             blob.reshape(values.shape)  # images of another size make another shape
-            blob.data[...] = values
+            blob.feed(values)
 
 
 def copy_of(message: Any) -> Any:

@@ -197,6 +197,11 @@ class Net(PycaffeNet):
                 self._runner.run("forward", first, last)
             return self.loss(first, last)
 
+    @property
+    def runner(self) -> Runner:
+        """What runs the layers: for those who run whole passes in a way of their own."""
+        return self._runner
+
     def run_backward(self, first: int | None = None, last: int = 0) -> None:
         """Backward through layers `first` down to `last` (included)."""
         with self.lock, locating(self.source, self.param.state):
@@ -206,9 +211,7 @@ class Net(PycaffeNet):
         """Sum of all tops with a loss weight, weighted, as they are now; of layers `first` to `last` (included)."""
         nodes = self.graph.nodes[first : None if last is None else last + 1]
         weighted = ((top, weight) for n in nodes for top, weight in zip(n.top, n.loss_weights) if weight)
-        # Read, not `data`: that may be written into, and would have to go back to the device.
-        values = ((top.data_memory.to_host()[: top.count], weight) for top, weight in weighted)
-        return sum((weight * float(value.sum(dtype=np.float64)) for value, weight in values), 0.0)
+        return sum((weight * float(top.read().sum(dtype=np.float64)) for top, weight in weighted), 0.0)
 
     def before_forward(self, call: Callback) -> None:
         """Call this with a layer's index in front of every forward of a layer."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from ..device import Device, fetch, put
 from ..errors import CaffeError, ConfigError
 from . import debug
@@ -24,12 +26,29 @@ class Runner:
         }
         self._plans: dict[Pass, Plan] = {}
         self._stale = False
+        self.checks_faults = True  # behind every run; a solver that runs ahead of its GPU asks later
         self._guarded = [node for node in graph.nodes if hasattr(node.layer, "fault")]
+        # All in one array, read in one go; what a loss that is no number leaves comes first.
+        self.faults = device.zeros(1 + len(self._guarded), np.int64)
+        for place, node in enumerate(self._guarded, 1):
+            node.layer.fault = self.faults[place : place + 1]
+        self._guard_inputs()
         for blob in planning.all_blobs(graph):
             blob.on_reshape = self._blob_reshaped
 
+    def _guard_inputs(self) -> None:
+        """On a GPU, keep the batch in which a fault was found until it is told: no later one takes its place."""
+        for node in self.graph.nodes if self.device.asynchronous else ():
+            for top in node.top if not node.bottom else ():
+                top.data_memory.guard = self.faults
+
     def _blob_reshaped(self) -> None:
         self._stale = True
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody looks at the net between its layers."""
+        return self.debug_info or any(self.callbacks.values())
 
     def forget_plans(self) -> None:
         """Record anew before the next run: some memory has moved."""
@@ -41,6 +60,7 @@ class Runner:
         for node in self.graph.nodes[first:]:
             planning.make_scratch(node, self.graph, self.device)
         planning.set_loss_diffs(self.graph)
+        self._guard_inputs()
         self.forget_plans()
         self._stale = False
 
@@ -66,24 +86,24 @@ class Runner:
             debug.norms(self.graph)
 
     def _run_range(self, direction: Pass, low: int, high: int) -> None:
-        for segment in self._plan(direction).segments(low, high):
+        for segment in self.plan(direction).segments(low, high):
             step = segment[0]
             if not step.on_host:
-                self._plan(direction).run(segment)
-                continue
-            self._run_on_host(step, direction)
-            if self._stale and direction == "forward":  # the layer has changed the shapes of its tops
-                self.reshape(step.index + 1)
+                self.plan(direction).run(segment)
+            elif self.run_on_host(step, direction):
                 self._run_range(direction, step.index + 1, high)
                 return
-        self._check_faults()
+        if self.checks_faults:
+            self.check_faults()
 
-    def _plan(self, direction: Pass) -> Plan:
+    def plan(self, direction: Pass) -> Plan:
+        """The plan of a pass, recorded if need be."""
         if direction not in self._plans:
             self._plans[direction] = Plan(self.graph, direction, self.device)
         return self._plans[direction]
 
-    def _run_on_host(self, step: Step, direction: Pass) -> None:
+    def run_on_host(self, step: Step, direction: Pass) -> bool:
+        """Let a layer act on the host; whether it has changed the shapes of its tops, which the net has followed."""
         node = step.node
         try:
             if direction == "forward":
@@ -94,11 +114,18 @@ class Runner:
             if repr(node.layer.name) in str(error):
                 raise
             raise type(error)(f"layer {node.layer.name!r} ({node.layer.type}): {error}") from error
+        if not (self._stale and direction == "forward"):
+            return False
+        self.reshape(step.index + 1)
+        return True
 
-    def _check_faults(self) -> None:
+    def check_faults(self) -> None:
         """Raise the first thing that a run has found wrong in its values (a label outside the classes ...)."""
-        faults = [(node, place) for node in self._guarded if (place := int(fetch(node.layer.fault)[0]))]
-        for node, _ in faults:
-            put(node.layer.fault, 0)
-        for node, place in faults[:1]:
+        if not (self._guarded or self.device.asynchronous):
+            return
+        loss, *places = fetch(self.faults).tolist()
+        if loss or any(places):
+            put(self.faults, 0)
+        if any(places):
+            node, place = next((node, place) for node, place in zip(self._guarded, places) if place)
             raise node.layer.explain_fault(place - 1, node.bottom)

@@ -128,11 +128,13 @@ class Feed:
             self._left = np.concatenate([self._left, order])
         chosen, self._left = self._left[: self.batch], self._left[self.batch :]
         for name, array in self.arrays.items():
-            self.net.blobs[name].data[...] = array[chosen]
+            self.net.blobs[name].feed(array[chosen])
 
 
 class NotebookLine(Report):
     """One line of output in a notebook, written over as training goes on."""
+
+    patience = 0.5
 
     def __init__(self, last: int):
         from IPython.display import display

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ class Output(NamedTuple):
 class Report:
     """Override what is of interest."""
 
+    patience = math.inf  # seconds that `iteration` may come late: a GPU that is asked less often is faster
+
     def solving(self, net_name: str, policy: str) -> None:
         """Training starts."""
 
@@ -25,7 +28,7 @@ class Report:
         """Training goes on from this snapshot."""
 
     def iteration(self, iteration: int, loss: float, rate: float) -> None:
-        """An iteration has been computed; called for every one."""
+        """An iteration has been computed; called for every one, on a GPU for many in one go."""
 
     def display(self, iteration: int, loss: float, speed: float | None, seconds: float, interval: int) -> None:
         """The smoothed loss at a multiple of `display`; speed (iterations/s) is None for the very last line."""
@@ -76,6 +79,10 @@ class Reports(Report):
     def __init__(self, reports: Sequence[Report] = ()):
         self.all = list(reports)
 
+    @property
+    def patience(self) -> float:  # type: ignore[override]
+        return min((report.patience for report in self.all), default=math.inf)
+
 
 def _forward(name: str):  # type: ignore[no-untyped-def]
     def tell(self: Reports, *args: object) -> None:
@@ -85,5 +92,5 @@ def _forward(name: str):  # type: ignore[no-untyped-def]
     return tell
 
 
-for _name in [n for n in vars(Report) if not n.startswith("_")]:
+for _name in [n for n, value in vars(Report).items() if callable(value) and not n.startswith("_")]:
     setattr(Reports, _name, _forward(_name))

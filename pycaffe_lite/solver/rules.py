@@ -72,8 +72,8 @@ RULES["AdamW"] = Rule(2, (*ADAM, "u = u + lr * decay * w"), "Loshchilov and Hutt
 RULES["LARS"] = Rule(1, MOMENTUM, "You et al. 2017; larc_eta is its trust coefficient", adaptive=True)
 PENALTIES = {"L2": "w", "L1": "where(w > 0, 1, where(w < 0, 0 - 1, 0))"}
 # What changes from iteration to iteration, or is a field of the solver: read from memory, so that a
-# captured update needs no new launch when it changes.
-NUMBERS = ("rate", "scale", "decay", "momentum", "momentum2", "rms_decay", "delta", "correction")
+# captured update needs no new launch when it changes. An iteration in which a GPU found something wrong has no `go`.
+NUMBERS = ("rate", "scale", "decay", "momentum", "momentum2", "rms_decay", "delta", "correction", "go")
 
 
 def find(name: str) -> tuple[str, Rule]:
@@ -114,4 +114,6 @@ def _cuda_body(numbers, scaled, loads, body, stores, histories) -> str:  # type:
     """The same statements for one element a thread: declared, then as they are."""
     declared = ", ".join([*NUMBERS, "lr", "w", "g", "u", *histories])
     owner = [s.replace("owner[i]", "owner[j / line]") for s in scaled]
-    return f"int j = i; T {declared}; " + " ".join(f"{s};" for s in (*numbers, *owner, *loads, *body, *stores))
+    return f"int j = i; T {declared}; if (!numbers[{NUMBERS.index('go')}]) return; " + " ".join(
+        f"{s};" for s in (*numbers, *owner, *loads, *body, *stores)
+    )

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import random
-from ..device import CPU
 from ..errors import CaffeError, ConfigError
 from ..logs import log
-from ..net import debug
 from ..net.locate import MESSAGE, locating
 from ..net.net import Net
 from ..paths import find_path
 from ..proto import upgrade
-from . import check, keep, policy, resume, rules, snapshot
+from . import check, iterations, keep, policy, resume, rules, snapshot
 from .fit import Feed, History, progress_report, reporting
 from .judge import Judge
 from .nets import NetMaker
@@ -73,7 +71,7 @@ class Solver:
         self._feeds: dict[Net, Feed] = {}
         self._running, self._tested_at = threading.RLock(), -1
         self.untested: dict[str, Any] | None = None  # in the midst of tests: what they began with
-        self._callbacks: list[tuple[Callable[[], None], Callable[[], None]]] = []
+        self.callbacks: list[tuple[Callable[[], None], Callable[[], None]]] = []
         with locating(source):
             check.check(self.param)
             if self.param.snapshot:
@@ -85,6 +83,7 @@ class Solver:
         self.net: Net = maker.train()
         self.test_nets: list[Net] = maker.tests(self.net)
         self.update = Update(self.net, self.param)
+        self.iterations, self.tallies = iterations.prepare(self)
         self.judge = Judge(self.param)
         with locating(source):
             self.judge.check(len(self.test_nets))
@@ -97,7 +96,7 @@ class Solver:
     @property
     def lr(self) -> float:
         """The rate of the next iteration. Setting it scales what the policy gives from here on."""
-        return self.lr_scale * policy.learning_rate(self.param, self.iter, self.judge.drops)
+        return self.rate_of(self.iter)
 
     @lr.setter
     def lr(self, rate: float) -> None:
@@ -135,7 +134,7 @@ class Solver:
         for call in (on_start, on_gradients_ready):
             if not callable(call):
                 raise ConfigError(f"add_callback: takes two functions, got {call!r}")
-        self._callbacks.append((on_start, on_gradients_ready))
+        self.callbacks.append((on_start, on_gradients_ready))
 
     def apply_update(self) -> None:
         """Update the parameters from the gradients they have."""
@@ -222,56 +221,61 @@ class Solver:
         self._clock, self._displayed = time.perf_counter(), self.iter
         while self.iter < stop:
             due = p.test_interval and self.iter % p.test_interval == 0 and (self.iter or p.test_initialization)
-            if due and self._tested_at != self.iter and (self.test_all() == STOP or self.judge.stop):
-                return True
+            if due and self._tested_at != self.iter:
+                self.settle()
+                if self.test_all() == STOP or self.judge.stop:
+                    return True
             self._tested_at = -1
             with self.net.lock:  # what another thread runs on this net comes before or behind an iteration
-                self.iterate()
+                self.iterate(stop - self.iter)
                 self.iter += 1
             action = self.action()
             if action == SNAPSHOT or (p.snapshot and self.iter % p.snapshot == 0):
+                self.settle()
                 self.snapshot()
             if action == STOP:
+                self.settle()
                 return True
+        self.settle()
         return False
 
-    def iterate(self) -> None:
-        """One iteration: gradients of iter_size batches, then the update."""
-        p = self.param
-        self.update.clear()
-        for on_start, _ in self._callbacks:
-            on_start()
-        debugging = bool(p.debug_info and p.display and self.iter % p.display == 0)
-        self.net.debug_info = debugging or self.net.param.debug_info
-        loss = 0.0
-        for _ in range(p.iter_size):
-            self._feed(self.net)
-            loss += self.net.run_forward()
-            self.net.run_backward()
-        loss /= p.iter_size
-        if not math.isfinite(loss):
-            raise TrainingError(self.explain_loss(loss))
-        rate, smoothed = self.lr, self.smoothed_loss.add(self.iter, loss)
-        self.report.iteration(self.iter, loss, rate)
-        displayed = p.display and self.iter % p.display == 0
+    def iterate(self, remaining: int = 1) -> None:
+        """One iteration, the first of `remaining`: gradients of iter_size batches, then the update.
+
+        On a GPU it runs ahead: its loss is known after `settle`.
+        """
+        self.iterations.run(remaining)
+
+    def settle(self) -> None:
+        """Learn the losses of all iterations that have run ahead; raises what one of them was stopped by."""
+        self.iterations.settle()
+
+    def rate_of(self, iteration: int) -> float:
+        """The rate of an iteration, as things are."""
+        return self.lr_scale * policy.learning_rate(self.param, iteration, self.judge.drops)
+
+    def is_displayed(self, iteration: int) -> bool:
+        """Whether this iteration is one that `display` asks for."""
+        return bool(self.param.display) and iteration % self.param.display == 0
+
+    def tell(self, iteration: int, loss: float, rate: float) -> None:
+        """Report an iteration, when its loss is known."""
+        smoothed, displayed = self.smoothed_loss.add(iteration, loss), self.is_displayed(iteration)
+        self.report.iteration(iteration, loss, rate)
         if displayed:
             self._display(smoothed)
-        if p.lr_policy == "multistep" and self.iter in p.stepvalue:
-            self.report.step_reached(self.iter, "MultiStep", policy.steps_reached(p, self.iter))
+        if self.param.lr_policy == "multistep" and iteration in self.param.stepvalue:
+            self.report.step_reached(iteration, "MultiStep", policy.steps_reached(self.param, iteration))
         if displayed:
-            self.report.learning_rate(self.iter, rate)
-        for _, on_gradients_ready in self._callbacks:
-            on_gradients_ready()
-        before = [entry.blob.data.copy() for entry in self.update.entries] if debugging else []
-        self.update.apply(rate, self.iter)
-        if displayed or self.net.device is CPU:  # elsewhere to ask is to wait
-            norm = self.update.clipped_norm()
-            if norm:
-                self.report.clipped(self.iter, norm, p.clip_gradients)
-        if debugging:
-            debug.update(self.net.graph, before)
+            self.report.learning_rate(iteration, rate)
 
-    def _feed(self, net: Net) -> None:
+    def tell_clipping(self) -> None:
+        """Report that the last update had its gradients clipped, if it had."""
+        if norm := self.update.clipped_norm():
+            self.report.clipped(self.iter, norm, self.param.clip_gradients)
+
+    def feed(self, net: Net) -> None:
+        """Give a net its next batch, if `fit` was given arrays for it."""
         if net in self._feeds:
             self._feeds[net]()
 
@@ -280,13 +284,13 @@ class Solver:
         speed = (self.iter - self._displayed) / (seconds or 1)
         self.report.display(self.iter, smoothed, speed, seconds, self.param.display)
         self._clock, self._displayed = time.perf_counter(), self.iter
-        for output in outputs(self.net, [self.net.blobs[n].data for n in self.net.outputs]):
+        for output in outputs(self.net, [self.net.blobs[n].read() for n in self.net.outputs]):
             self.report.train_output(output)
 
-    def explain_loss(self, loss: float) -> str:
-        """Where a loss that is no number came from, and what to try."""
+    def not_a_number(self, loss: float) -> TrainingError:
+        """The error for such a loss: where it came from, and what to try."""
         where = self.net.first_bad_blob() or "the loss itself"
-        return (
+        return TrainingError(
             f"iteration {self.iter}: the loss is {loss}; the first value that is not finite is in {where}. "
             f"lr is {self.lr:g}: try a smaller base_lr, warm-up, clip_gradients, or check the input's scale and labels"
         )
@@ -305,9 +309,9 @@ class Solver:
 
     def test(self, number: int) -> str:
         """Average the outputs of a test net over test_iter batches and report them."""
-        net, batches = self.test_nets[number], self.param.test_iter[number]
+        net, batches, tally = self.test_nets[number], self.param.test_iter[number], self.tallies[number]
         self.report.testing(self.iter, number)
-        totals, loss = None, 0.0
+        tally.begin()
         if net in self._feeds:
             self._feeds[net].begin()
         for done in range(batches):
@@ -317,14 +321,13 @@ class Solver:
             if action == STOP:
                 self.report.test_interrupted()
                 return STOP
-            self._feed(net)
-            loss += net.run_forward()
-            values = [net.blobs[name].data.astype(np.float64) for name in net.outputs]
-            totals = values if totals is None else [a + b for a, b in zip(totals, values)]
+            self.feed(net)
+            tally.run()
             self.report.test_progress(done + 1, batches)
+        totals, loss = tally.end()
         if self.param.test_compute_loss:
             self.report.test_loss(loss / batches)
-        results = outputs(net, [t / batches for t in totals or []])
+        results = outputs(net, [t / batches for t in totals])
         for output in results:
             self.report.test_output(self.iter, number, output)
         self.report.tested(self.iter, number, results)

@@ -14,6 +14,7 @@ from ..device import CPU, fetch
 from ..kernel import expression, kernel, recording
 from ..memory import Memory
 from ..net.net import Net
+from ..net.script import Extra
 from ..ops import BLOCK, block_sum
 from . import policy, rules
 
@@ -107,15 +108,15 @@ class Update:
         net.fill_parameters()  # the update works on the flat arrays, and asks no blob
         self.name, self.rule = rules.find(param.type)
         self.entries = net.graph.learnable
-        self._data, self._diff = net.graph.flat_data, net.graph.flat_diff
+        self._data, self.flat_diff = net.graph.flat_data, net.graph.flat_diff
         self.dtype = np.dtype(net.graph.dtype)
         self.line = 64 // self.dtype.itemsize
         self.count = 0 if self._data is None else self._data.size
         self.numbers = net.device.zeros(len(rules.NUMBERS), self.dtype)
         self._histories = [Memory(self.count, self.dtype) for _ in range(self.rule.histories)]
         self._values = [entry.blob.data_memory for entry in self.entries]
-        self._gradients = [entry.blob.diff_memory for entry in self.entries]
-        self._updated = self._values + self._gradients + self._histories
+        self.gradients = [entry.blob.diff_memory for entry in self.entries]
+        self._updated = self._values + self.gradients + self._histories
         self._squares: Any = None  # sums of squares of all gradients, by block, if they are to be clipped
         self._clear, self._apply = net.device.program(self.dtype), net.device.program(self.dtype)
         self.average = self._weights().copy() if param.ema_decay and self.count else None
@@ -126,11 +127,11 @@ class Update:
     def _record(self) -> None:
         owner, rates, decays = self._tables()
         with recording(self._clear):
-            ops.fill(0, self.count, self._diff)
+            ops.fill(0, self.count, self.flat_diff)
         with recording(self._apply):
             if self.param.clip_gradients >= 0:
                 partial = self._squares = self.net.device.zeros(ops.blocks(self.count), np.float64)
-                square_sum(self._diff, self.count, partial)
+                square_sum(self.flat_diff, self.count, partial)
                 share = 1 / self.param.iter_size
                 set_scale(partial, partial.size, self.param.clip_gradients, share, self.numbers)
             if self.rule.adaptive or self.param.larc:
@@ -138,7 +139,7 @@ class Update:
             run = rules.update_kernel(self.name, self.param.regularization_type)
             run(
                 owner, rates, decays, self.numbers, self.line, self.count // self.line,
-                self._data, self._diff, *(history.array_on(self.net.device) for history in self._histories),
+                self._data, self.flat_diff, *(history.array_on(self.net.device) for history in self._histories),
             )  # fmt: skip
             if self.average is not None:
                 average_weights(self.average, self._data, self.param.ema_decay, self.count, self.average)
@@ -150,7 +151,7 @@ class Update:
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
         local, upload = self.net.device.zeros(len(self.entries), self.dtype), self.net.device.upload
         layer_rates(
-            self._data, self._diff, upload(starts), upload(counts), rates, decays, self.numbers,
+            self._data, self.flat_diff, upload(starts), upload(counts), rates, decays, self.numbers,
             self.param.larc_eta, int(self.param.larc_policy == "clip"), len(self.entries), local,
         )  # fmt: skip
         return local
@@ -166,16 +167,21 @@ class Update:
         decays = np.array([e.decay_mult for e in self.entries], self.dtype)
         return upload(owner), upload(rates), upload(decays)
 
+    @property
+    def extra(self) -> Extra:
+        """The update, for a script that has brought its numbers to the device."""
+        return Extra(self._apply, self._updated, self._updated)
+
     def clear(self) -> None:
         """Set all gradients to zero."""
         self._clear.run()
-        self._written(self._gradients)
+        self._written(self.gradients)
 
     def apply(self, rate: float, iteration: int) -> None:
         """Take the step of this iteration with this rate."""
-        self._host_numbers(rate, iteration)
-        if self.average is not None and iteration == 0:
-            self.restart_average()  # weights may have been loaded since
+        self.net.device.copy_in(self.numbers, np.array(self.numbers_of(rate, iteration), self.dtype))
+        if iteration == 0:
+            self.start_average()
         self._needed(self._updated)
         self._apply.run()
         self._written(self._updated)
@@ -206,18 +212,23 @@ class Update:
         self._data[...] = weights
         self._written(self._values)
 
+    def start_average(self) -> None:
+        """Before the first iteration: let the average begin with the weights; they may have been loaded since."""
+        if self.average is not None:
+            self.restart_average()
+
     def restart_average(self) -> None:
         """Let the average be the weights as they are now."""
         self.average[...] = self._weights()
 
-    def _host_numbers(self, rate: float, iteration: int) -> None:
+    def numbers_of(self, rate: float, iteration: int) -> tuple[float, ...]:
+        """What an iteration with this rate reads, in the order of `rules.NUMBERS`."""
         p, t = self.param, iteration + 1
         correction = 1.0
         if self.name in ("Adam", "AdamW"):
             correction = math.sqrt(1 - p.momentum2**t) / (1 - p.momentum**t)
         momentum = policy.momentum(p, iteration, rate)
-        values = (rate, 1 / p.iter_size, p.weight_decay, momentum, p.momentum2, p.rms_decay, p.delta, correction)
-        self.net.device.copy_in(self.numbers, np.array(values, self.dtype))
+        return rate, 1 / p.iter_size, p.weight_decay, momentum, p.momentum2, p.rms_decay, p.delta, correction, 1.0
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:

@@ -22,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from streams import Copies, EmulatedEvent, pinned_like
 
 from pycaffe_lite.backend.gpu.gpu import Gpu
 from pycaffe_lite.backend.gpu.source import AnyKernel, cuda_source
@@ -49,7 +50,7 @@ class DeviceArray:
     nbytes = property(lambda self: self._array.nbytes)
     ndim = property(lambda self: self._array.ndim)
     flags = property(lambda self: self._array.flags)
-    data = property(lambda self: SimpleNamespace(ptr=self._array.ctypes.data))
+    data = property(lambda self: SimpleNamespace(ptr=self._array.ctypes.data, copy_from_host_async=self._copy_async))
 
     def __len__(self) -> int:
         return len(self._array)
@@ -64,11 +65,13 @@ class DeviceArray:
     def get(self) -> np.ndarray:
         """A copy on the host."""
         self._device.refuse_while_capturing("a copy to the host")
+        self._device.moved.append(("out", self.size))
         return self._array.copy()
 
     def set(self, host: np.ndarray) -> None:
         """A copy from the host; like CuPy's, it converts nothing and repeats nothing."""
         self._device.refuse_while_capturing("a copy from the host")
+        self._device.moved.append(("in", self.size))
         if host.shape != self.shape or host.dtype != self.dtype:
             raise ValueError(f"{host.dtype} {host.shape} for {self.dtype} {self.shape}")
         self._array[...] = host
@@ -84,6 +87,11 @@ class DeviceArray:
             self._refuse()
         self._device.refuse_while_capturing("a copy")
         self._array[key] = other._array
+
+    def _copy_async(self, address: int, size: int, stream: Any) -> None:
+        assert stream.name == "copy" and size == self.nbytes
+        host = (ctypes.c_char * size).from_address(address)
+        self._device.copy_behind(self, np.frombuffer(host, self.dtype))
 
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError("memory of the GPU is not the host's: use get() and set()")
@@ -117,11 +125,13 @@ class Launch:
     threads: int
     values: list[np.ndarray]
     sizes: list[int]  # bytes of the array behind each argument, 0 for numbers
+    copies: Copies
 
     def run(self) -> None:
         self.call(self.values)
 
     def call(self, values: list[np.ndarray]) -> None:
+        self.copies.used([int(value) for value in self.values if value.dtype == np.uint64])
         pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
         if self.entry(self.blocks, self.threads, pointers):
             raise RuntimeError(f"kernel {self.kernel.name}: some threads of a block wait where others never come")
@@ -154,12 +164,16 @@ class EmulatedGpu(Gpu):
         super().__init__()
         self.name, self.captures = "emulated GPU", captures
         self.capturing: Capture | None = None
+        self.copies = Copies()
+        self.moved: list[tuple[str, int]] = []  # every copy between host and device: which way, how many elements
         self._launch_type = GuardedLaunch if guarded else Launch
         self._sizes: dict[int, int] = {}  # bytes of the array last asked for at an address
 
     def zeros(self, count: int, dtype: Any) -> DeviceArray:
         self.refuse_while_capturing("an allocation")
-        return DeviceArray(self, np.zeros(count, dtype))
+        made = np.zeros(count, dtype)
+        self.copies.forget(made)
+        return DeviceArray(self, made)
 
     def owns(self, array: Any) -> bool:
         return isinstance(array, DeviceArray) and array._device is self
@@ -177,7 +191,7 @@ class EmulatedGpu(Gpu):
 
     def _launch(self, kernel: AnyKernel, entry: Any, blocks: int, threads: int, packed: Any, sizes: list[int]) -> None:
         frozen = [np.array(value) for value in packed]  # now, whenever it will run
-        launch = self._launch_type(kernel, entry, blocks, threads, frozen, sizes)
+        launch = self._launch_type(kernel, entry, blocks, threads, frozen, sizes, self.copies)
         if self.capturing:
             self.capturing.noted.append(launch.run)
         else:
@@ -194,6 +208,20 @@ class EmulatedGpu(Gpu):
             yield self.capturing
         finally:
             self.capturing = None
+
+    def pinned(self, count: int, dtype: Any) -> np.ndarray:
+        self.refuse_while_capturing("an allocation")
+        made = pinned_like(count, dtype)
+        self.copies.forget(made)
+        return made
+
+    def event(self) -> EmulatedEvent:
+        return EmulatedEvent(self.copies)
+
+    def copy_behind(self, array: DeviceArray, pinned: np.ndarray) -> None:
+        self.refuse_while_capturing("a copy of the host's memory")
+        self.moved.append(("behind", array.size))
+        self.copies.ask(array._array, pinned)
 
     def synchronize(self) -> None:
         self.refuse_while_capturing("waiting")

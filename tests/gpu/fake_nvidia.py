@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from emulator import DeviceArray, EmulatedGpu, compiled
+from streams import EmulatedEvent
 
 # What an argument may be, by a letter: a pointer, an int, a size, a pointer to a number of the host.
 KINDS: dict[str, Callable[[Any], bool]] = {
@@ -55,7 +56,9 @@ class FakeCuPy:
             driver=SimpleNamespace(CUDADriverError=RuntimeFailure),
             memory=SimpleNamespace(OutOfMemoryError=MemoryError),
             Device=lambda number: FakeDevice(),
-            Stream=lambda: FakeStream(gpu),
+            Stream=lambda non_blocking=False: FakeStream(gpu, "copy" if non_blocking else "compute"),
+            Event=lambda disable_timing: FakeEvent(gpu),
+            alloc_pinned_memory=lambda size: gpu.pinned(size, np.uint8),
         )
 
     @staticmethod
@@ -75,9 +78,12 @@ class FakeDevice(nullcontext):
 class FakeStream(nullcontext):
     ptr = 77
 
-    def __init__(self, gpu: EmulatedGpu):
+    def __init__(self, gpu: EmulatedGpu, name: str):
         super().__init__(self)
-        self.gpu = gpu
+        self.gpu, self.name = gpu, name
+
+    def wait_event(self, event: FakeEvent) -> None:
+        event.hold_back(self.name)
 
     def synchronize(self) -> None:
         self.gpu.synchronize()
@@ -89,6 +95,14 @@ class FakeStream(nullcontext):
     def end_capture(self) -> Any:
         self._context.__exit__(None, None, None)
         return SimpleNamespace(launch=lambda stream: self._made.launch())
+
+
+class FakeEvent(EmulatedEvent):
+    def __init__(self, gpu: EmulatedGpu):
+        super().__init__(gpu.copies)
+
+    def record(self, stream: FakeStream) -> None:
+        super().record(stream.name)
 
 
 class FakeKernel:

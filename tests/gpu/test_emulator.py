@@ -104,7 +104,7 @@ def test_a_capture_runs_nothing_and_freezes_its_arguments(gpu):
     program.run()  # eagerly
     assert state.get() == [3]
     with gpu.capture() as capture:
-        program._run_rows(0, 1)
+        program.run_eagerly()
     assert state.get() == [3]
     for _ in range(2):
         capture.graph.launch()
@@ -125,7 +125,7 @@ def test_a_program_is_captured_when_it_runs_again(gpu):
     for runs in range(1, 5):
         program.run()
         assert state.get() == [runs]
-    assert list(program._graphs) == [(0, 1)] and program._graphs[0, 1] is not None
+    assert [*program._chains] == [(0, 1)] and program._chains[0, 1].graph is not None
 
 
 OUTSIDE = """

@@ -12,7 +12,7 @@ from pycaffe_lite import device as devices
 from pycaffe_lite.data import mnist, synthetic_digits
 from pycaffe_lite.errors import DataError
 from pycaffe_lite.proto import NetParameter, SolverParameter, upgrade
-from pycaffe_lite.solver.solver import Solver
+from pycaffe_lite.solver.solver import Solver, TrainingError
 
 MODELS = Path(__file__).resolve().parents[2] / "models" / "lenet"
 BATCH = 8
@@ -108,23 +108,92 @@ def test_a_wrong_label_is_named(digits, gpu):
     solver.step(1)
 
 
-@pytest.mark.skipif(not COMPILER, reason="no g++, which the emulated GPU compiles with")
-def test_an_iteration_moves_the_batch_in_and_the_loss_out(digits):
-    class Counting(EmulatedGpu):
-        moved = ()
-
-        def copy_in(self, array, host):
-            self.moved += ((array.size, "in"),)
-            super().copy_in(array, host)
-
-        def copy_out(self, host, array):
-            self.moved += ((array.size, "out"),)
-            super().copy_out(host, array)
-
-    gpu = Counting()
+@pytest.fixture
+def emulated():
+    """An emulated GPU of the test's own."""
+    if not COMPILER:
+        pytest.skip("no g++, which the emulated GPU compiles with")
+    gpu = EmulatedGpu()
     with devices.using(gpu):
-        solver = solver_of(digits)
-        solver.step(2)
-        gpu.moved = ()
-        solver.step(1)
-    assert sorted(gpu.moved) == [(1, "out"), (8, "in"), (8, "in"), (BATCH * 28 * 28, "in")]
+        yield gpu
+
+
+BATCH_IN = [("behind", BATCH * 28 * 28), ("behind", BATCH)]
+
+
+def test_between_displays_nothing_moves_but_batches(digits, emulated):
+    solver = solver_of(digits, display=4)
+    solver.step(1)
+
+    def stop_watching():
+        moved.append(emulated.moved.copy())
+        emulated.moved.clear()
+        return "none"
+
+    moved: list = []
+    solver.action = stop_watching
+    emulated.moved.clear()
+    solver.step(8)
+    assert moved[0] == [("in", 8 * 9), ("in", 1), *BATCH_IN]  # the numbers of the iterations to come, and the first
+    assert moved[1] == moved[2] == BATCH_IN
+    assert moved[3] == [*BATCH_IN, ("out", 4), ("out", 2), ("out", 1)], "and losses, faults, and the loss displayed"
+    assert moved[4] == [("in", 4 * 9), ("in", 1), *BATCH_IN] and moved[5] == moved[6] == BATCH_IN
+
+
+def test_an_iteration_is_one_graph(digits, emulated):
+    solver = solver_of(digits)
+    solver.step(3)
+    (script,) = solver.iterations._scripts.values()
+    (piece,) = script.pieces
+    assert piece.chain.graph is not None and len(piece.chain) == len(piece.chain.graph.noted)
+    accumulating = solver_of(digits, iter_size=3)
+    accumulating.step(3)
+    graphs = [piece.chain for script in accumulating.iterations._scripts.values() for piece in script.pieces]
+    assert len(graphs) == 3 and all(chain.graph for chain in graphs)
+
+
+def test_a_test_moves_batches_in_and_its_sums_out(digits, emulated):
+    solver = solver_of(digits, test_iter=[5])
+    solver.test(0)
+    emulated.moved.clear()
+    solver.test(0)
+    assert [move for move in emulated.moved if move[0] == "behind"] == 5 * BATCH_IN
+    out = [move for move in emulated.moved if move[0] == "out"]
+    assert out == [("out", 3), ("out", 1), ("out", 1), ("out", 1)], "faults, accuracy and loss, and loss for its mean"
+
+
+@pytest.mark.parametrize("fields", [{}, {"iter_size": 2}])
+def test_a_loss_that_is_no_number_stops_updates_at_once(digits, gpu, fields):
+    solver = solver_of(digits, display=10, **fields)
+    solver.step(2)
+    states = iter(range(100))
+    solver.action = lambda: poison(solver) if next(states) == 1 else "none"
+    with pytest.raises(TrainingError, match=r"iteration 4: the loss is nan; .* in parameter 1 of layer 'ip2'"):
+        solver.step(9)
+    assert solver.iter == 4
+    assert np.isfinite(solver.net.params["conv1"][0].data).all()
+
+
+def poison(solver: Solver) -> str:
+    solver.net.params["ip2"][1].data[0] = np.nan
+    return "none"
+
+
+def test_a_wrong_label_is_named_when_its_batch_is_long_gone(digits, gpu):
+    solver = solver_of(digits, display=10)
+    solver.step(1)
+    stream = solver.net.layers[0].stream()
+    honest, batches = stream.next, iter(range(100))
+
+    def spoilt():
+        batch = honest()
+        if next(batches) == 3:
+            batch.labels[5] = 12
+        return batch
+
+    stream.next = spoilt
+    kept = weights(solver)
+    with pytest.raises(DataError, match=r"label 12 \(number 5 in the batch\)"):
+        solver.step(9)
+    assert solver.iter == 4
+    assert not all(np.array_equal(a, b) for a, b in zip(weights(solver), kept))

@@ -17,7 +17,7 @@ from ...kernel import current_launcher
 from . import libraries
 from .cublas import WORKSPACE, Cublas
 from .cudnn import Cudnn, CudnnConvolution
-from .gpu import Gpu
+from .gpu import Gpu, StreamName
 from .source import AnyKernel, cuda_source
 
 log = logging.getLogger("pycaffe_lite")
@@ -69,6 +69,7 @@ class CupyGpu(Gpu):
         with self._device:
             # Blocking: what others do on the default stream waits for us, and we for them.
             self._stream = self.cupy.cuda.Stream()
+            self._copies = self.cupy.cuda.Stream(non_blocking=True)
         self.blas = self._open_cublas(tf32)
         self.dnn = self._open_cudnn(tf32)
 
@@ -120,6 +121,19 @@ class CupyGpu(Gpu):
     def copy_out(self, host: np.ndarray, array: Any) -> None:
         with self.stream():
             super().copy_out(host, array)
+
+    def pinned(self, count: int, dtype: Any) -> np.ndarray:
+        with self.stream():
+            memory = self.cupy.cuda.alloc_pinned_memory(count * np.dtype(dtype).itemsize)
+        return np.frombuffer(memory, dtype, count)
+
+    def event(self) -> CupyEvent:
+        with self.stream():
+            return CupyEvent(self)
+
+    def copy_behind(self, array: Any, pinned: np.ndarray) -> None:
+        with self.stream():
+            array.data.copy_from_host_async(pinned.ctypes.data, pinned.nbytes, self._copies)
 
     def synchronize(self) -> None:
         with self.stream() as stream:
@@ -174,6 +188,27 @@ class CupyGpu(Gpu):
             why = "cuDNN is not installed" if planes else f"it has {len(geometry.size)} spatial axes"
             log.warning("engine: CUDNN, but %s: our own kernels compute this convolution", why)
         return super().convolution(geometry)
+
+
+class CupyEvent:
+    """Implements Event."""
+
+    def __init__(self, device: CupyGpu):
+        self._device = device
+        self._event = device.cupy.cuda.Event(disable_timing=True)
+        self._streams = {"compute": device._stream, "copy": device._copies}
+
+    def record(self, stream: StreamName) -> None:
+        with self._device.stream():
+            self._event.record(self._streams[stream])
+
+    def hold_back(self, stream: StreamName) -> None:
+        with self._device.stream():
+            self._streams[stream].wait_event(self._event)
+
+    def synchronize(self) -> None:
+        with self._device.stream():
+            self._event.synchronize()
 
 
 class Replay:

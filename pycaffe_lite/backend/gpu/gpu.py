@@ -1,6 +1,6 @@
 """What every GPU is to the rest of the package, and the little that a kind of GPU has to provide.
 
-`CupyGpu` (cupy_gpu.py) is the real one. The tests have another that runs the same sources through g++.
+`CupyGpu` (device.py) is the real one. The tests have another that runs the same sources through g++.
 """
 
 from __future__ import annotations
@@ -8,21 +8,38 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from ...geometry import Geometry
 from . import gemm
 from .convolution import Convolution
-from .program import Program
+from .feed import Feed
+from .program import Chain, Program
 from .source import AnyKernel
+
+StreamName = Literal["compute", "copy"]
+
+
+class Event(Protocol):
+    """A mark on a stream. One that was never recorded holds nobody back."""
+
+    def record(self, stream: StreamName) -> None:
+        """Put the mark behind what has been given to this stream."""
+
+    def hold_back(self, stream: StreamName) -> None:
+        """Let what this stream is given from now on wait until the mark is reached."""
+
+    def synchronize(self) -> None:
+        """Let the host wait until the mark is reached."""
 
 
 class Gpu(ABC):
     """A device whose memory is not the host's. Arrays look like CuPy's: slices, reshape, `get`, `set`."""
 
     name: str
+    asynchronous = True
     captures = True  # whether programs are captured into graphs
 
     def __init__(self) -> None:
@@ -57,6 +74,18 @@ class Gpu(ABC):
         """In this block, launches are noted instead of run; its target then has a `graph` to `launch()`."""
 
     @abstractmethod
+    def pinned(self, count: int, dtype: Any) -> np.ndarray:
+        """An array of the host that copies in the background can be made of."""
+
+    @abstractmethod
+    def event(self) -> Event:
+        """A mark to be put on a stream."""
+
+    @abstractmethod
+    def copy_behind(self, array: Any, pinned: np.ndarray) -> None:
+        """Copy pinned memory to the device on the stream for copies, without waiting."""
+
+    @abstractmethod
     def synchronize(self) -> None:
         """Wait until all that was launched is done."""
 
@@ -78,9 +107,17 @@ class Gpu(ABC):
         if array.size:
             host[...] = array.get().reshape(host.shape)
 
+    def feed(self, array: Any, guard: Any) -> Feed:
+        """What brings batch after batch to this array."""
+        return Feed(self, array, guard)
+
     def program(self, dtype: Any) -> Program:
         """An empty program."""
         return Program(self, dtype)
+
+    def chain(self, ranges: Sequence[tuple[Program, int, int]]) -> Chain:
+        """Ranges of programs that run, and are captured, as one."""
+        return Chain(self, ranges)
 
     def workspace(self, count: int, dtype: Any) -> Any:
         """An array of at least so many elements, for values that kernels hand to each other within a recipe.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,15 +18,14 @@ LARGEST_INT = 2**31 - 1
 class Program:
     """Rows appended one by one, then run as often as wanted, all of them or any range.
 
-    A range runs eagerly the first time, which loads code and lets libraries prepare; the second time it is
-    captured, and from then on replayed as one graph. Everything a row needs is fixed when it is appended.
+    Everything a row needs is fixed when it is appended.
     """
 
     def __init__(self, device: Gpu, dtype: Any = np.float32):
         self.device, self.dtype = device, np.dtype(dtype)
         self._rows: list[Callable[[], None]] = []
         self._alive: list[Any] = []  # arrays whose addresses the rows hold
-        self._graphs: dict[tuple[int, int], Any] = {}  # None: has run once, not yet captured
+        self._chains: dict[tuple[int, int], Chain] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -46,25 +45,52 @@ class Program:
         self._alive.append(alive)
 
     def run(self, first: int = 0, last: int | None = None) -> None:
-        """Run rows `first` to `last` (excluded) in order."""
-        last = len(self._rows) if last is None else last
-        if first >= last:
-            return
-        key = first, last
-        if not self.device.captures or key not in self._graphs:
-            self._graphs[key] = None
-            self._run_rows(first, last)
-            return
-        if self._graphs[key] is None:
-            with self.device.capture() as capture:
-                self._run_rows(first, last)
-            self._graphs[key] = capture.graph
-        self._graphs[key].launch()
+        """Run rows `first` to `last` (excluded) in order; the range is a chain of its own."""
+        key = first, len(self._rows) if last is None else last
+        if key not in self._chains:
+            self._chains[key] = Chain(self.device, [(self, *key)])
+        self._chains[key].run()
 
-    def _run_rows(self, first: int, last: int) -> None:
+    def run_eagerly(self, first: int = 0, last: int | None = None) -> None:
+        """Run rows one by one."""
         with self.device.stream():
             for row in self._rows[first:last]:
                 row()
+
+
+class Chain:
+    """Ranges of programs that run one behind the other.
+
+    They run eagerly the first time, which loads code and lets libraries prepare; the second time they are
+    captured, and from then on replayed as one graph.
+    """
+
+    def __init__(self, device: Gpu, ranges: Sequence[tuple[Program, int, int]]):
+        self.device = device
+        self.ranges = [(program, first, last) for program, first, last in ranges if first < last]
+        self.has_run, self.graph = False, None
+
+    def __len__(self) -> int:
+        """How many rows it has: nodes of its graph, where a library makes one of each call."""
+        return sum(last - first for _, first, last in self.ranges)
+
+    def run(self) -> None:
+        """Run it, in whichever of the three ways it is time for."""
+        if not self.ranges:
+            return
+        if not (self.device.captures and self.has_run):
+            self.has_run = True
+            self._run_ranges()
+            return
+        if self.graph is None:
+            with self.device.capture() as capture:
+                self._run_ranges()
+            self.graph = capture.graph
+        self.graph.launch()
+
+    def _run_ranges(self) -> None:
+        for program, first, last in self.ranges:
+            program.run_eagerly(first, last)
 
 
 def element_type(kernel: AnyKernel, args: tuple[Any, ...], default: np.dtype[Any]) -> np.dtype[Any]:

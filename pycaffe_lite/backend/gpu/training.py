@@ -1,0 +1,49 @@
+"""Kernels of a training loop that the host does not watch: what it wants to know waits in device memory."""
+
+from __future__ import annotations
+
+from .source import CudaKernel
+
+begin_iteration = CudaKernel(
+    "begin_iteration",
+    "table: T*, guard: long*, guards: int, counter: long*, width: int, count: int, over: int"
+    " -> gradients: T*, numbers: T*, losses: double*",
+    """
+    // Everything that an iteration starts from: no gradients, its rate and the like, no loss.
+    if (i < count) gradients[i] = 0;
+    if (i < width) numbers[i] = table[counter[0] * width + i];
+    if (i > 0) return;
+    for (int g = 0; g < guards; ++g) if (guard[g]) return;  // the loss that went wrong stays
+    losses[counter[0]] = 0;
+    """,
+    over="over",
+    block=None,
+    names={},
+)
+
+note_loss = CudaKernel(
+    "note_loss",
+    "top: T*, count: int, weight: double, guards: int, last: int, go: int"
+    " -> guard: long*, losses: double*, counter: long*, numbers: T*",
+    """
+    int good = 1;
+    for (int g = 1; g < guards; ++g) if (guard[g]) good = 0;
+    if (!guard[0]) {
+        double total = 0;
+        for (int j = 0; j < count; ++j) total += top[j];
+        double loss = losses[counter[0]] += weight * total;
+        if (last && !(fabs(loss) <= LARGEST)) guard[0] = 1;
+    }
+    // Where something is wrong the update is left out, and the counter stays at its iteration.
+    if (guard[0]) good = 0;
+    if (last) numbers[go] = good;
+    if (last == 2 && good) counter[0] += 1;
+    """,
+    over="1",
+    block=None,
+    names={"LARGEST": 1.7976931348623157e308},
+)
+
+tally = CudaKernel(
+    "tally", "x: T*, count: int -> totals: double*", "totals[i] += x[i];", over="count", block=None, names={}
+)

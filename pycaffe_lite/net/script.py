@@ -1,0 +1,121 @@
+"""Whole passes of a net on a GPU as a script: what must happen on the host, and chains of launches in between.
+
+A Runner runs one pass, segment by segment, and looks after each one. A script joins the segments of several
+passes, and programs that are not the net's, into as few graphs as there can be: one, if no layer is on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..memory import Memory, Moves
+from .plan import Pass, Step
+from .run import Runner
+
+
+@dataclass
+class Extra:
+    """A program that is not the net's, with the memories of blobs that it reads and writes."""
+
+    program: Any
+    reads: list[Memory] = field(default_factory=list)
+    writes: list[Memory] = field(default_factory=list)
+
+
+class Piece:
+    """Launches without the host in between: one graph. Asks blobs only when the host has touched any."""
+
+    def __init__(self, device: Any, extras: Sequence[Extra]):
+        self.device = device
+        self.reads = list({id(m): m for extra in extras for m in extra.reads}.values())
+        self.writes = list({id(m): m for extra in extras for m in extra.writes}.values())
+        self.chain = device.chain([range_of(extra.program) for extra in extras])
+        self._moves = -1
+
+    def run(self) -> None:
+        """Run or replay."""
+        moved = self._moves != Moves.count
+        for memory in self.reads if moved else ():
+            memory.to_device(self.device)
+        self.chain.run()
+        if moved:
+            for memory in self.writes:
+                memory.written_on(self.device)
+            self._moves = Moves.count
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a program."""
+
+    program: Any
+    first: int
+    last: int
+
+
+def range_of(program: Any) -> tuple[Any, int, int]:
+    """A program, or a part of one, as a chain takes it."""
+    if isinstance(program, Part):
+        return program.program, program.first, program.last
+    return program, 0, len(program)
+
+
+class Script:
+    """Passes and extra programs in their order, for one net."""
+
+    def __init__(self, runner: Runner, parts: Sequence[Pass | Extra]):
+        self.runner, self.parts = runner, parts
+        self.plans = {part: runner.plan(part) for part in parts if not isinstance(part, Extra)}
+        self.steps: list[tuple[int, Step | Piece]] = []  # each with its place among the parts
+        pending: list[Extra] = []
+        for place, part in enumerate(parts):
+            if isinstance(part, Extra):
+                pending.append(part)
+                continue
+            for segment in self.plans[part].segments(0, len(runner.graph.nodes)):
+                if segment[0].on_host:
+                    self._join(place, pending)
+                    self.steps.append((place, segment[0]))
+                else:
+                    rows = Part(self.plans[part].program, segment[0].first, segment[-1].last)
+                    reads, writes = [m for s in segment for m in s.reads], [m for s in segment for m in s.writes]
+                    pending.append(Extra(rows, reads, writes))
+        self._join(len(parts), pending)
+
+    def _join(self, place: int, pending: list[Extra]) -> None:
+        if pending:
+            self.steps.append((place, Piece(self.runner.device, pending)))
+            pending.clear()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the net has still the plans that this was made of."""
+        return all(self.runner.plan(direction) is plan for direction, plan in self.plans.items())
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """What becomes graphs."""
+        return [step for _, step in self.steps if isinstance(step, Piece)]
+
+    def run(self) -> None:
+        """Run everything once."""
+        for place, step in self.steps:
+            if isinstance(step, Piece):
+                step.run()
+                continue
+            direction = self.parts[place]
+            if self.runner.run_on_host(step, direction):  # type: ignore[arg-type]
+                self._run_rest(place, step.index + 1)
+                return
+
+    def _run_rest(self, place: int, layer: int) -> None:
+        """The net has other shapes from this layer on: go through what is left one by one."""
+        last = len(self.runner.graph.nodes) - 1
+        self.runner.run("forward", layer, last)
+        for part in self.parts[place + 1 :]:
+            if isinstance(part, Extra):
+                Piece(self.runner.device, [part]).run()
+            else:
+                self.runner.run(part, 0, last)

@@ -1,0 +1,257 @@
+"""The iterations of a solver, and the batches of its tests; on a GPU without a look at what comes out.
+
+There an iteration is one graph where no layer acts on the host: gradients cleared, forward, loss, backward, update.
+What would make it wait lies in device memory. Rates and the like of the coming iterations are a table, of which
+each iteration takes its row; losses go into another, which is read when something is to be displayed, tested or
+written. A loss that is no number, or a label outside the classes, stops updates and keeps the batch in which it
+was found, so that what is told later is what would have been told at once.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..backend.gpu.training import begin_iteration, note_loss, tally
+from ..device import fetch, put
+from ..errors import ConfigError
+from ..kernel import recording
+from ..net import debug
+from ..net.net import Net
+from ..net.run import Runner
+from ..net.script import Extra, Script
+from . import rules
+
+LEAST, MOST = 100, 10000  # iterations that may wait for somebody to ask for their loss
+NOT_LAST, LAST_OF_PASS, LAST_OF_ITERATION = 0, 1, 2
+
+
+class Iterations:
+    """The iterations of a solver, each looked at while it runs: what the CPU does, and a GPU where somebody watches."""
+
+    def __init__(self, solver: Any):
+        self.solver, self.net, self.update, self.param = solver, solver.net, solver.update, solver.param
+
+    def run(self, remaining: int) -> None:
+        """Run an iteration, the first of `remaining` that are to come."""
+        solver, net = self.solver, self.net
+        self.update.clear()
+        for on_start, _ in solver.callbacks:
+            on_start()
+        debugging = self.param.debug_info and solver.is_displayed(solver.iter)
+        net.debug_info = debugging or net.param.debug_info
+        loss = 0.0
+        for _ in range(self.param.iter_size):
+            solver.feed(net)
+            loss += net.run_forward()
+            net.run_backward()
+        loss /= self.param.iter_size
+        if not math.isfinite(loss):
+            raise solver.not_a_number(loss)
+        rate = solver.lr
+        solver.tell(solver.iter, loss, rate)
+        for _, on_gradients_ready in solver.callbacks:
+            on_gradients_ready()
+        before = [entry.blob.data.copy() for entry in self.update.entries] if debugging else []
+        self.update.apply(rate, solver.iter)
+        if solver.is_displayed(solver.iter) or not net.device.asynchronous:  # elsewhere to ask is to wait
+            solver.tell_clipping()
+        if debugging:
+            debug.update(net.graph, before)
+
+    def settle(self) -> None:
+        """Let the solver tell of all iterations that have run."""
+
+
+class RunsAhead(Iterations):
+    """Iterations on a GPU; the solver tells of each when `settle` has learnt its loss."""
+
+    def __init__(self, solver: Any):
+        super().__init__(solver)
+        self.device, update = self.net.device, self.update
+        self.room = min(MOST, max(LEAST, self.param.display))
+        self.width = len(rules.NUMBERS)
+        self.table = self.device.zeros(self.room * self.width, update.dtype)
+        self.losses, self.counter = self.device.zeros(self.room, np.float64), self.device.zeros(1, np.int64)
+        self.pending, self.rows = 0, 0  # iterations whose loss nobody knows; rows of the table
+        self._first, self._rates = 0, ()  # the iteration of the table's first row, and what its rates follow from
+        self._settled = time.perf_counter()
+        self._scripts: dict[tuple[bool, bool], Script] = {}
+        self._begin = self._record_begin()
+
+    def _record_begin(self) -> Extra:
+        update, program = self.update, self.device.program(self.update.dtype)
+        over, faults = max(update.count, self.width), self.net.runner.faults
+        with recording(program):
+            begin_iteration(
+                self.table, faults, faults.size, self.counter, self.width, update.count, over,
+                update.flat_diff, update.numbers, self.losses,
+            )  # fmt: skip
+        return Extra(program, writes=update.gradients)
+
+    def _record_note(self, last: int) -> Extra:
+        """What notes the loss of a pass. Recorded with each script: a change of shape may move the blobs."""
+        program, faults = self.device.program(self.update.dtype), self.net.runner.faults
+        weighted = [
+            (t.data_memory, t.count, w) for n in self.net.graph.nodes for t, w in zip(n.top, n.loss_weights) if w
+        ]
+        arrays = [(memory.array_on(self.device), *rest) for memory, *rest in weighted]
+        arrays = arrays or [(self.update.numbers, 0, 0.0)]
+        with recording(program):
+            for place, (array, count, weight) in enumerate(arrays, 1):
+                note_loss(
+                    array, count, weight, faults.size, last if place == len(arrays) else NOT_LAST,
+                    rules.NUMBERS.index("go"), faults, self.losses, self.counter, self.update.numbers,
+                )  # fmt: skip
+        return Extra(program, reads=[memory for memory, *_ in weighted])
+
+    def script(self, first: bool, last: bool) -> Script:
+        """One of the passes of an iteration, which has iter_size of them."""
+        made = self._scripts.get((first, last))
+        if made is None or not made.is_current:
+            note = self._record_note(LAST_OF_ITERATION if last else LAST_OF_PASS)
+            parts = ["forward", *([self._begin] if first else []), note, "backward"]
+            made = Script(self.net.runner, [*parts, *([self.update.extra] if last else [])])
+            self._scripts[first, last] = made
+        return made
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody looks at what an iteration does on its way."""
+        debugging = self.param.debug_info or self.net.debug_info or self.net.param.debug_info
+        return bool(debugging or self.solver.callbacks or self.net.runner.is_watched)
+
+    def run(self, remaining: int) -> None:
+        """Run an iteration, the first of `remaining` that are to come, and see whether its loss is wanted now."""
+        if self.is_watched:
+            self.settle()
+            super().run(remaining)
+            return
+        solver, size = self.solver, self.param.iter_size
+        rates = solver.lr_scale, self.param.base_lr, solver.judge.drops
+        if self.pending and rates != self._rates:
+            self.settle()
+        if not self.pending:
+            self._rates = rates
+            self._fill_table(min(self.room, remaining))
+        with unchecked(self.net.runner):
+            for number in range(size):
+                solver.feed(self.net)
+                self.script(number == 0, number == size - 1).run()
+        self.pending += 1
+        displayed, waited = solver.is_displayed(solver.iter), time.perf_counter() - self._settled
+        if displayed or self.pending >= self.rows or waited > solver.report.patience:
+            self.settle()
+        if displayed:
+            solver.tell_clipping()
+
+    def _fill_table(self, rows: int) -> None:
+        """Let the device know the rates of the coming iterations."""
+        solver = self.solver
+        if solver.iter == 0:
+            self.update.start_average()
+        numbers = [self.update.numbers_of(solver.rate_of(at), at) for at in range(solver.iter, solver.iter + rows)]
+        self.device.copy_in(self.table[: rows * self.width], np.array(numbers, self.update.dtype))
+        put(self.counter, 0)
+        self.rows, self._first = rows, solver.iter
+
+    def settle(self) -> None:
+        """Read the losses of all iterations since this was last done, and let the solver tell.
+
+        Raises what the last of them was stopped by; the solver's `iter` is its number then.
+        """
+        pending, self.pending = self.pending, 0
+        self._settled = time.perf_counter()
+        if not pending:
+            return
+        losses = (fetch(self.losses[:pending]) / self.param.iter_size).tolist()
+        stopped = fetch(self.net.runner.faults).any()
+        good = int(fetch(self.counter)[0]) if stopped else pending
+        for iteration, loss in enumerate(losses[:good], self._first):
+            self.solver.tell(iteration, loss, self.solver.rate_of(iteration))
+        if stopped:
+            self.solver.iter = self._first + good
+            self.net.runner.check_faults()
+            raise self.solver.not_a_number(losses[good])
+
+
+class Tally:
+    """The sums of a test net's outputs, and of its loss, over batches."""
+
+    def __init__(self, net: Net):
+        self.net = net
+
+    def begin(self) -> None:
+        """Forget what was added up."""
+        self.totals: list[np.ndarray] = []
+        self.loss = 0.0
+
+    def run(self) -> None:
+        """Run a batch."""
+        self.loss += self.net.run_forward()
+        values = [self.net.blobs[name].read().astype(np.float64) for name in self.net.outputs]
+        self.totals = [a + b for a, b in zip(self.totals, values)] or values
+
+    def end(self) -> tuple[list[np.ndarray], float]:
+        """The sums of the outputs, and of the loss."""
+        return self.totals, self.loss
+
+
+class TallyOnGpu(Tally):
+    """Implements Tally on a GPU: the sums of its outputs over batches, and of its loss, are made there."""
+
+    def __init__(self, net: Net):
+        super().__init__(net)
+        self.device = net.device
+        self.weighted = [(top, w) for n in net.graph.nodes for top, w in zip(n.top, n.loss_weights) if w]
+        self.tops = [net.blobs[name] for name in net.outputs] + [top for top, _ in self.weighted]
+        self.sums = [self.device.zeros(top.count, np.float64) for top in self.tops]
+        self._script: Script | None = None
+
+    def _record(self) -> Script:
+        program = self.device.program(self.net.graph.dtype)
+        with recording(program):
+            for top, total in zip(self.tops, self.sums):
+                if top.count != total.size:
+                    raise ConfigError(f"blob {top.name!r} has another shape now, so its tests cannot be averaged")
+                tally(top.data_memory.array_on(self.device), top.count, total)
+        return Script(self.net.runner, ["forward", Extra(program, reads=[top.data_memory for top in self.tops])])
+
+    def begin(self) -> None:
+        for total in self.sums:
+            put(total, 0)
+
+    def run(self) -> None:
+        with self.net.lock, unchecked(self.net.runner):
+            if self._script is None or not self._script.is_current:
+                self._script = self._record()
+            self._script.run()
+
+    def end(self) -> tuple[list[np.ndarray], float]:
+        self.net.runner.check_faults()
+        sums = [fetch(total) for total in self.sums]
+        loss = sum(
+            weight * float(total.sum()) for (_, weight), total in zip(self.weighted, sums[len(self.net.outputs) :])
+        )
+        return [values.reshape(top.shape) for values, top in zip(sums, self.tops)][: len(self.net.outputs)], loss
+
+
+def prepare(solver: Any) -> tuple[Iterations, list[Tally]]:
+    """What runs a solver's iterations and its tests, on the devices of their nets."""
+    tallies = [TallyOnGpu(net) if net.device.asynchronous else Tally(net) for net in solver.test_nets]
+    return (RunsAhead if solver.net.device.asynchronous else Iterations)(solver), tallies
+
+
+@contextmanager
+def unchecked(runner: Runner) -> Iterator[None]:
+    """In this block the runner looks for no faults, which would make the host wait."""
+    runner.checks_faults = False
+    try:
+        yield
+    finally:
+        runner.checks_faults = True
