@@ -110,6 +110,7 @@ def affine_channels_grad(i, x, dy, scale, wanted, outer, channels, inner, per, d
                     dx[j] = dy[j] * a
 
 
+affine_channels_grad.cpu("channels", "affine_channels_grad")
 affine_channels_grad.cuda(
     """
     double product = 0, total = 0;

@@ -53,6 +53,7 @@ def standardize(i, x, inside, outside, divide, outer, channels, inner, per, y, s
                 y[j] = (x[j] - m) * a
 
 
+standardize.cpu("channels", "standardize")
 standardize.cuda(
     """
     int count = outer * inner;
@@ -102,6 +103,7 @@ def standardize_grad(i, y, dy, inverse, divide, outer, channels, inner, per, dx,
                 dx[j] = (dy[j] - m - y[j] * slope) * a
 
 
+standardize_grad.cpu("channels", "standardize_grad")
 standardize_grad.cuda(
     """
     int count = outer * inner;

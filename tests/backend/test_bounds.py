@@ -35,6 +35,7 @@ def guarded(array: np.ndarray, at_end: bool) -> np.ndarray:
 def run_all() -> None:
     """Every kernel on guarded arrays; a fault ends the process."""
     from convolution_cases import TABLE, blobs
+    from test_channels import SHAPES as VIEWS
     from test_gemm import SHAPES
     from test_pooling import TABLE as POOLS
     from test_pooling import window_of
@@ -42,7 +43,9 @@ def run_all() -> None:
     from pycaffe_lite.backend.cpu.convolution import Convolution
     from pycaffe_lite.backend.cpu.gemm import gemm
     from pycaffe_lite.backend.cpu.reduce import add_rows
+    from pycaffe_lite.layers._channels import affine_channels_grad, see
     from pycaffe_lite.layers._pooling import average_pool, max_pool
+    from pycaffe_lite.layers._standardize import standardize, standardize_grad
 
     for at_end in (True, False):
         for shape in TABLE:
@@ -65,6 +68,13 @@ def run_all() -> None:
             )
             max_pool(x, *window, y, argmax)
             average_pool(x, *window, y)
+        for shape in VIEWS:
+            view, sums = see(shape, 1, 2), np.ones(shape[1])
+            x, y, dy, dx = (guarded(np.ones(shape, np.float32), at_end) for _ in range(4))
+            a, b, c = (guarded(np.ones(shape[1], np.float32), at_end) for _ in range(3))
+            standardize(x, 1, 0, True, *view, y, sums, a, b, c)
+            standardize_grad(y, dy, c, True, *view, dx, sums, sums)
+            affine_channels_grad(x, dy, a, True, *view, dx, b, c)
     print("all inside")
 
 

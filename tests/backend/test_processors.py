@@ -19,6 +19,7 @@ from convolution_cases import TABLE, check
 from pycaffe_lite.backend.cpu import tile, vector
 from pycaffe_lite.backend.cpu.convolution import Convolution
 from test_gemm import SHAPES, check as check_gemm
+from test_channels import SHAPES as VIEWS, check as check_channels
 from test_pooling import TABLE as POOLS, check as check_pool
 
 print(vector.LANES, tile.ASSEMBLY)
@@ -30,6 +31,8 @@ for shape in SHAPES:
         check_gemm(False, transposed, *shape, np.float32, gap=3, accumulate=True, relu=True)
 for pool in POOLS:
     check_pool(*pool)
+for view in VIEWS:
+    check_channels(view)
 """
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from ...kernel import T, device_function, kernel
 from .atoms import offset
 from .band import copy_run, copy_strided
+from .channels import put
 from .gemm import ceil_div
 from .vector import (
     LANES,
@@ -31,7 +32,6 @@ from .vector import (
     splat,
     steps,
     store,
-    store_some,
     whole,
 )
 from .workspace import scratch
@@ -44,15 +44,6 @@ MOST_TAPS = 1024
 # numbers from a column of the plane on, then padding), and for each tap where it is in the band and in the plane.
 H, W, OH, OW, KH, KW, SH, SW, PH, PW, STRIPS, STRIP, PITCH, PHASES, PLACES, LISTS = range(16)
 COLUMN, LEFT, COUNT, RIGHT, PHASE_FIELDS = range(5)
-
-
-@device_function
-def put(target, vector, count):  # type: ignore[no-untyped-def]
-    """Write the first `count` lanes, or all if that is more."""
-    if count >= LANES:
-        store(target, vector)
-    else:
-        store_some(target, vector, count)
 
 
 @device_function

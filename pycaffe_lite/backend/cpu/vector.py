@@ -84,6 +84,16 @@ def choose(lanes, a, b):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
+def subtract(a, b):  # type: ignore[no-untyped-def]
+    """a - b"""
+    raise NotImplementedError("compiled code only")
+
+
+def multiply(a, b):  # type: ignore[no-untyped-def]
+    """a * b"""
+    raise NotImplementedError("compiled code only")
+
+
 def divide(a, b):  # type: ignore[no-untyped-def]
     """a / b"""
     raise NotImplementedError("compiled code only")
