@@ -132,6 +132,7 @@ class Layer:
         self.blobs: list[Blob] = []  # the parameters, made by the net from `shapes`
         self.params: list[Operand] = []  # the same, while a recipe is being recorded
         self.param_propagate_down: list[bool] = []
+        self.bottom_names = list(message.bottom)  # as they are in the file, for messages: no names of inserted Splits
         self.folder = ""  # of the prototxt: relative paths are tried there too
         self.check_arity()
         self.setup()

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pycaffe_lite.errors import DataError
+from pycaffe_lite.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from pycaffe_lite.data.mnist import Mnist
@@ -39,6 +39,10 @@ def run(args: argparse.Namespace) -> int:
     """Write both MNIST databases, unless they are there already."""
     from pycaffe_lite.data.mnist import write_database
 
+    if args.seed < 0:
+        raise ConfigError(f"--seed: must not be negative, got {args.seed}")
+    if Path(args.out).exists() and not Path(args.out).is_dir():
+        raise ConfigError(f"--out: must be a folder, got {args.out!r}")
     targets = [Path(args.out, _TRAIN), Path(args.out, _TEST)]
     if not args.force and _already_there(targets):
         return 0

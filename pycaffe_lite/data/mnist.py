@@ -86,6 +86,8 @@ def _pair(fetch: _Fetch, half: str) -> Digits:
     for name, array, axes in ((images_name, digits.images, 3), (labels_name, digits.labels, 1)):
         if array.ndim != axes:
             raise DataError(f"{name}: must have {axes} axes, has {array.ndim}")
+        if array.size == 0:
+            raise DataError(f"{name}: is empty, its sizes are {array.shape}")
     if len(digits.images) != len(digits.labels):
         raise DataError(f"{images_name} holds {len(digits.images)} images, {labels_name} {len(digits.labels)} labels")
     return digits

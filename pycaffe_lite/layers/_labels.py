@@ -26,6 +26,6 @@ class LabelledLayer(Layer):
         label = float(bottom[1].data.reshape(-1)[place])
         return DataError(
             f"layer {self.name!r} ({self.type}): label {label:g} (number {place} in the batch) is outside "
-            f"the {self.classes} classes 0 to {self.classes - 1} of bottom {bottom[0].name!r}; "
-            f"fix the labels, or num_output of the layer that makes {bottom[0].name!r}"
+            f"the {self.classes} classes 0 to {self.classes - 1} of bottom {self.bottom_names[0]!r}; "
+            f"fix the labels, or num_output of the layer that makes {self.bottom_names[0]!r}"
         )

@@ -65,6 +65,8 @@ finish_loss.cuda("""
 def mode_of(layer: Layer, default: int = MODES.VALID) -> int:
     """The normalisation asked for; the deprecated `normalize: true` means VALID, `false` BATCH_SIZE."""
     param: Any = layer.message.loss_param
+    if param.HasField("label_smoothing"):
+        raise layer.error("loss_param.label_smoothing: is NVIDIA's, and not supported by caffe-lite")
     if not param.HasField("normalization") and param.HasField("normalize"):
         return MODES.VALID if param.normalize else MODES.BATCH_SIZE
     return param.normalization if param.HasField("normalization") else default

@@ -60,7 +60,7 @@ class MarkedLayer(Layer):
         cont = bottom[self.markers].data
         step, stream = divmod(place, cont.shape[1])
         return DataError(
-            f"layer {self.name!r} ({self.type}): bottom {self.markers} ({bottom[self.markers].name!r}) must "
+            f"layer {self.name!r} ({self.type}): bottom {self.markers} ({self.bottom_names[self.markers]!r}) must "
             f"be 0 where a sequence begins and 1 where it goes on, got {float(cont[step, stream]):g} at time "
             f"step {step} of stream {stream}"
         )

@@ -56,10 +56,10 @@ add_to_rows.cuda(
 )
 
 
-def no_such_row(layer: Layer, index: Blob, place: int, rows: int, what: str) -> DataError:
-    """The error for the index at this place of a blob, which the run found outside the rows."""
-    value = float(index.data.reshape(-1)[place])
+def no_such_row(layer: Layer, bottom: list[Blob], number: int, place: int, rows: int, what: str) -> DataError:
+    """The error for the index at this place of a bottom, which the run found outside the rows."""
+    value, name = float(bottom[number].data.reshape(-1)[place]), layer.bottom_names[number]
     return DataError(
-        f"layer {layer.name!r} ({layer.type}): index {value:g} (number {place} of bottom {index.name!r}) "
+        f"layer {layer.name!r} ({layer.type}): index {value:g} (number {place} of bottom {name!r}) "
         f"is outside 0 to {rows - 1}, {what}"
     )

@@ -34,4 +34,4 @@ class BatchReindex(Layer, type="BatchReindex"):
             add_to_rows(top[0].diff, bottom[1].data, *self.sizes, bottom[0].diff)
 
     def explain_fault(self, place, bottom):
-        return no_such_row(self, bottom[1], place, self.sizes[0], f"the batch of bottom {bottom[0].name!r}")
+        return no_such_row(self, bottom, 1, place, self.sizes[0], f"the batch of bottom {self.bottom_names[0]!r}")

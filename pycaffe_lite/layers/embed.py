@@ -46,4 +46,4 @@ class Embed(Layer, type="Embed", param="embed_param"):
             ops.add_rows(top[0].diff, count, length, bias[0].diff)
 
     def explain_fault(self, place, bottom):
-        return no_such_row(self, bottom[0], place, self.param.input_dim, f"its input_dim {self.param.input_dim}")
+        return no_such_row(self, bottom, 0, place, self.param.input_dim, f"its input_dim {self.param.input_dim}")

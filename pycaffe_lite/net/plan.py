@@ -102,7 +102,7 @@ def refuse_gradients(node: Node) -> None:
     for index, wanted in enumerate(node.propagate_down):
         if wanted and (index in node.layer.no_gradient_to or not node.layer.differentiable):
             raise node.layer.error(
-                f"cannot back-propagate to bottom {index} ({node.bottom_names[index]!r}); "
+                f"cannot back-propagate to bottom {index} ({node.layer.bottom_names[index]!r}); "
                 f"give the layer propagate_down: false for it"
             )
 

@@ -125,6 +125,7 @@ class _Wiring:
             wanted = message.propagate_down[index] if message.propagate_down else self.needs[blob]
             node.propagate_down.append(wanted)
             self.available.discard(name)
+        node.layer.bottom_names = [self.written(name)[0] for name in message.bottom]
 
     def shapes(self, node: Node) -> Shapes:
         """What the layer makes of its bottoms' shapes; a refusal says which bottoms, and who made them."""
@@ -135,12 +136,17 @@ class _Wiring:
             raise ConfigError(f"{error}; given {', '.join(given)}" if given else str(error)) from error
 
     def described(self, shape: Any, name: str) -> str:
-        """A bottom in words, under the name it has in the file."""
+        """A bottom in words."""
+        name, maker = self.written(name)
+        return f"{name!r} {tuple(shape)} by layer {maker.layer.name!r}"
+
+    def written(self, name: str) -> tuple[str, Node]:
+        """The name that a blob has in the file, and its maker: those in front of the Splits that we inserted."""
         maker = self.makers[name]
-        while maker.layer.type == "Split" and maker.bottom_names:  # inserted by us
+        while maker.layer.type == "Split" and maker.bottom_names:
             name = maker.bottom_names[0]
             maker = self.makers[name]
-        return f"{name!r} {tuple(shape)} by layer {maker.layer.name!r}"
+        return name, maker
 
     def make_tops(self, node: Node, message: Any, shapes: Any) -> None:
         names = list(message.top)

@@ -12,7 +12,7 @@ from pycaffe_lite.cli import data
 from pycaffe_lite.data import mnist
 from pycaffe_lite.data.database import open_database
 from pycaffe_lite.data.mnist import Digits, Mnist
-from pycaffe_lite.errors import DataError
+from pycaffe_lite.errors import CaffeError, DataError
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +76,19 @@ def test_without_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_sources_exclude_each_other() -> None:
     with pytest.raises(SystemExit):
         caffe_lite("--synthetic", "--quick-start")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--synthetic", "--seed", "-1"], "--seed: must not be negative, got -1"),
+        (["--synthetic", "--out", "file"], "--out: must be a folder, got 'file'"),
+        (["--from", "file"], "file: no such directory"),
+    ],
+)
+def test_wrong_options_are_refused(words, message, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    with pytest.raises(CaffeError, match=message):
+        caffe_lite(*words)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -51,6 +51,7 @@ def test_read(tmp_path: Path, rename: Callable[[str], str], pack: Callable[[byte
         (b"\0\0\x08\3\0\0", "cut off within its header"),
         (b"\0\0\x08\1\0\0\0\5abc", "must hold 5 = 5 bytes after its header, has 3"),
         (b"\0\0\x08\1\0\0\0\2ab", "must have 3 axes, has 1"),
+        (idx(np.zeros((0, 28, 28), np.uint8)), r"is empty, its sizes are \(0, 28, 28\)"),
         (idx(np.zeros((4, 28, 28), np.uint8)), "holds 4 images, train-labels-idx1-ubyte 5 labels"),
         (gzip.compress(bytes(100))[:-9], "damaged gzip file"),
     ],

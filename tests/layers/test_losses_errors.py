@@ -57,6 +57,12 @@ def test_wrong_infogain_fields_are_refused(fields, bottoms, message):
         build(Case(f'type: "InfogainLoss" infogain_loss_param {{ {fields} }}', bottoms))
 
 
+@pytest.mark.parametrize("kind", ["SoftmaxWithLoss", "SigmoidCrossEntropyLoss"])
+def test_what_only_a_fork_computes_is_refused(kind):
+    with pytest.raises(ConfigError, match=r"loss_param.label_smoothing: is NVIDIA's, and not supported"):
+        build(Case(f'type: "{kind}" loss_param {{ label_smoothing: 0.1 }}', [(3, 1), (3, 1)]))
+
+
 def test_infogain_loss_takes_no_normalize():
     body = 'type: "InfogainLoss" loss_param { normalize: false }'
     with pytest.raises(ConfigError, match=r"loss_param.normalize: this type takes only its successor"):
