@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -90,6 +91,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     elif name.endswith("Solver") and name[:-6] in _SOLVERS:
         value = importlib.import_module(".solver.solver", __name__).TYPES[name[:-6]]
+    elif name in ("pycaffe", "_caffe"):  # pycaffe's own modules, whose names are all here
+        value = sys.modules[__name__]
     elif not name.startswith("_") and importlib.util.find_spec(f".{name}", __name__):
         value = importlib.import_module(f".{name}", __name__)  # as caffe.io is there after `import caffe`
     else:

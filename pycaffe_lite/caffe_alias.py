@@ -11,6 +11,10 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 ALIAS, PACKAGE = "caffe", __package__
+INNER = (
+    f"{ALIAS}.pycaffe",
+    f"{ALIAS}._caffe",
+)  # where pycaffe keeps what `import caffe` shows: here, the package itself
 
 
 class _Alias(MetaPathFinder, Loader):
@@ -19,7 +23,7 @@ class _Alias(MetaPathFinder, Loader):
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != ALIAS and not name.startswith(f"{ALIAS}."):
             return None
-        real = PACKAGE + name[len(ALIAS) :]
+        real = PACKAGE if name in INNER else PACKAGE + name[len(ALIAS) :]
         return ModuleSpec(name, self, origin=real) if importlib.util.find_spec(real) else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:

@@ -209,6 +209,9 @@ class NetSpec:
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self.tops]
 
+    def __repr__(self) -> str:
+        return f"<NetSpec of {len(self.tops)} tops: {', '.join(self.tops)}>"
+
     def update(self, name: str, params: Mapping[str, Any]) -> None:
         """Give the layer of a top further fields, or others."""
         self[name]._update(params)

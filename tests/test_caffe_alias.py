@@ -32,7 +32,20 @@ def test_one_module_under_two_names():
     )
 
 
-@pytest.mark.parametrize("module", ["net_spec", "coord_map", "draw", "proto", "layers", "params"])
+def test_pycaffes_inner_modules_are_the_package():
+    run(
+        """
+        from caffe.pycaffe import Net, SGDSolver, layer_type_list
+        from caffe._caffe import set_mode_cpu, Layer
+        import caffe._caffe, caffe.pycaffe
+        assert caffe.pycaffe is caffe._caffe is caffe and Net is caffe.Net
+        assert caffe.__spec__.name == "pycaffe_lite"
+        """
+    )
+    run("import caffe\nassert caffe._caffe is caffe.pycaffe is caffe")
+
+
+@pytest.mark.parametrize("module", ["net_spec", "coord_map", "draw", "io", "proto", "layers", "params"])
 def test_modules_are_there_with_caffe_itself(module):
     run(f"import caffe, sys\nassert caffe.{module} is sys.modules['pycaffe_lite.{module}']")
 

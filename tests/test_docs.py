@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from pycaffe_lite import cli
+from pycaffe_lite.errors import ConfigError
 from pycaffe_lite.net.net import Net
-from pycaffe_lite.proto import NetParameter, text
+from pycaffe_lite.proto import NetParameter, caffe_pb2, text
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 INPUT = 'force_backward: true layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 } } } '
@@ -48,3 +49,15 @@ def test_a_file_that_cannot_be_imported_is_one_message(tmp_path, capfd, name, me
     (tmp_path / "broken.py").write_text("undefined_name\n")
     assert cli.main(["time", "--import", str(tmp_path / name), "--model", "net.prototxt"]) == 1
     assert message in capfd.readouterr().err
+
+
+def test_the_net_of_the_pycaffe_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (DOCS / "pycaffe.md").read_text("utf-8")
+    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "NetSpec()" in block)
+    exec(compile(code, "train.py", "exec"), {})
+    net = Net("net.prototxt", caffe_pb2.TEST)
+    assert set(net.forward()) == {"loss", "accuracy"}
+    with pytest.raises(ConfigError) as refused:
+        exec(compile(code.replace("kernel_size=5", "kernal_size=5"), "train.py", "exec"), {})
+    assert str(refused.value) in page

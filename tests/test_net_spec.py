@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 
@@ -173,6 +174,15 @@ def test_help_and_completion():
     assert {"MAX", "AVE", "STOCHASTIC"} < set(dir(P.Pooling))
     assert "Pooling" in dir(P)
     assert repr(L.Pooling(pool=1)) == "<top 0 of Pooling(pool=1)>"
+
+
+def test_a_spec_can_be_copied_and_looked_at():
+    n = lenet()
+    other = copy.deepcopy(n)
+    other.update("ip1", dict(num_output=3))
+    assert n.to_proto().layer[3].inner_product_param.num_output == 10
+    assert other.to_proto().layer[3].inner_product_param.num_output == 3
+    assert repr(n) == "<NetSpec of 7 tops: data, label, conv1, pool1, ip1, relu1, loss>"
 
 
 def test_names_in_net_spec_itself():
