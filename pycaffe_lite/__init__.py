@@ -19,6 +19,8 @@ _HOMES = {
     "Net": "net.net",
     "Blob": "blob",
     "Layer": "python_layer",
+    "Classifier": "classifier",
+    "Detector": "detector",
     "Solver": "solver.solver",
     "get_solver": "solver.solver",
     "set_mode_cpu": "device",
@@ -55,6 +57,8 @@ __all__ = ["TEST", "TRAIN", "layer_type_list", *_HOMES, *(f"{name}Solver" for na
 
 if TYPE_CHECKING:
     from .blob import Blob as Blob
+    from .classifier import Classifier as Classifier
+    from .detector import Detector as Detector
     from .device import on_device as on_device
     from .device import set_device as set_device
     from .device import set_mode_cpu as set_mode_cpu
