@@ -103,7 +103,8 @@ def show(summary: Any) -> None:
     print_table(f"{summary.name or 'net'} ({summary.phase})", COLUMNS, rows, total)
     fixed = t["parameters"] - t["learnable"]
     print(f"parameters: {t['parameters']:,}" + (f", {fixed:,} of them with lr_mult 0" if fixed else ""))
-    print(f"multiply-adds: {with_unit(t['multiply_adds'])}, {with_unit(t['multiply_adds'] / summary.batch)} a sample")
+    each = t["multiply_adds"] / max(summary.batch, 1)  # a net may be fed batches of 0
+    print(f"multiply-adds: {with_unit(t['multiply_adds'])}, {with_unit(each)} a sample")
     memory = {k: t[f"{k}_bytes"] for k in ("parameter", "activation", "gradient") if t[f"{k}_bytes"]}
     print("memory: " + ", ".join(f"{kind}s {bytes_text(size)}" for kind, size in memory.items()))
     print(f"outputs: {', '.join(summary.outputs) or 'none'}")

@@ -60,3 +60,10 @@ def test_a_wrong_net_is_one_clear_line(net, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith(f"caffe-lite summary: error: {bad}:5:41: layer 'ip' (InnerProduct): unknown bottom")
     assert "did you mean 'data'?" in error
+
+
+def test_batches_of_nothing(tmp_path, capsys):
+    path = tmp_path / "net.prototxt"
+    path.write_text('layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 0 dim: 3 } } }')
+    assert main(["summary", str(path)]) == 0
+    assert "multiply-adds: 0, 0 a sample" in capsys.readouterr().out
