@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         ignore_mismatch=args.ignore_mismatch,
     )
     caffe_log.tell("solver.cpp:56", "Solver scaffolding done.")
-    for path in filter(None, (args.weights or "").split(",")):
+    for path in filter(None, map(str.strip, (args.weights or "").split(","))):
         caffe_log.tell("caffe.cpp:155", f"Finetuning from {path}")
         report = solver.copy_from(path, args.ignore_mismatch)
         if live:

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import random
 from ..errors import CaffeError, ConfigError
-from ..logs import log
+from ..logs import log, tell
 from ..net.locate import MESSAGE, locating
 from ..net.net import Net
 from ..paths import find_path
@@ -88,8 +88,9 @@ class Solver:
         with locating(source):
             self.judge.check(len(self.test_nets))
         for weights in self.param.weights:
-            for path in weights.split(","):
-                self.copy_from(find_path(path.strip(), maker.folder), ignore_mismatch)
+            for path in filter(None, map(str.strip, weights.split(","))):
+                tell("solver.cpp:58", f"Finetuning from {path}")
+                self.copy_from(find_path(path, maker.folder), ignore_mismatch)
 
     # pycaffe's names ---------------------------------------------------------------------------------------
 

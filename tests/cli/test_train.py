@@ -111,6 +111,24 @@ def test_several_files_of_weights_are_taken_in_order(noise, capsys):
     np.testing.assert_array_equal(final("s_iter_0.caffemodel"), final("s_iter_2.caffemodel"))
 
 
+def test_weights_may_be_named_in_the_solver(noise, tmp_path, monkeypatch, capsys):
+    path = noise("max_iter: 1")
+    main(["train", "--solver", path])
+    os.rename("s_iter_1.caffemodel", "a.caffemodel")
+    main(["train", "--solver", path, "--iterations", "2"])
+    noise('max_iter: 0 weights: "s_iter_2.caffemodel, a.caffemodel," weights: "s_iter_2.caffemodel"')
+    capsys.readouterr()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")  # and are looked for beside it
+    assert main(["train", "--solver", f"../{path}"]) == 0
+    np.testing.assert_array_equal(final("s_iter_0.caffemodel"), final("../s_iter_2.caffemodel"))
+    log = capsys.readouterr().err
+    told = [line.split("] ")[1] for line in log.splitlines() if "Finetuning" in line]
+    assert told == [f"Finetuning from {name}.caffemodel" for name in ("s_iter_2", "a", "s_iter_2")]
+    assert main(["train", "--solver", f"../{path}", "--weights", "nowhere.caffemodel"]) == 1
+    assert "nowhere.caffemodel: No such file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
