@@ -15,6 +15,7 @@ from . import files
 from .stored import Stored, StoredLayer, numbers
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
+MOST_COMPRESSED = 1100  # deflate makes 1032 bytes of one at most
 
 
 def module() -> Any:
@@ -76,7 +77,17 @@ def stored(dataset: Any, where: str) -> Stored:
     """A dataset as a stored array; WeightsError if it does not hold numbers."""
     if dataset.dtype.kind not in "fiu" or dataset.shape is None:
         raise WeightsError(f"{where}: holds {dataset.dtype}, not numbers")
+    check_size(dataset, where)
     return Stored(dataset.shape, lambda: dataset[()])
+
+
+def check_size(dataset: Any, where: str) -> None:
+    """WeightsError if an array is larger than what is stored of it can be: HDF5 would fill in the rest, gigabytes of it."""
+    there = dataset.id.get_storage_size()
+    if dataset.nbytes > there * (MOST_COMPRESSED if dataset.id.get_create_plist().get_nfilters() else 1):
+        raise WeightsError(
+            f"{where}: shape {dataset.shape} takes {dataset.nbytes:,} bytes, of which {there:,} are in the file"
+        )
 
 
 def write_net(net: Any, path: str, write_diff: bool, dtype: Any) -> None:

@@ -200,7 +200,9 @@ def hdf5_lines(path: str, full: bool) -> Iterator[str]:
             if not hasattr(item, "dtype"):
                 if not len(item):
                     yield f"{item.name}: empty"
-            elif item.dtype.kind in "fiu":
+                continue
+            hdf5.check_size(item, f"{path}: {item.name}")
+            if item.dtype.kind in "fiu":
                 yield from array_lines(item.name, np.asarray(item[()]), full)
             else:
                 value = item[()]

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from small_net import assert_equal, make_net, values
 
+from pycaffe_lite.cli import main
 from pycaffe_lite.errors import WeightsError
 from pycaffe_lite.formats import blobproto, solverstate, wire
 from pycaffe_lite.proto import BlobProto, BlobShape, SolverState
@@ -211,7 +212,8 @@ def test_hdf5_files_that_are_no_model(net, tmp_path):
         "it has no group /data": {"label": [1]},
         "this is a solverstate; --snapshot takes it": {"iter": [3], "history__0": [1.0]},
         "layer 'score', parameter 0: holds": {"data__score__0": "text"},
-        "shape (70000, 70000) in the file": {"data__score__0": huge, "data__score__1": [1.0]},
+        "shape (70000, 70000) takes 19,600,000,000 bytes, of which 0 are in the file": {"data__score__0": huge},
+        "parameter 1: shape (70000, 70000) takes": {"data__score__1": {**huge, "compression": "gzip"}},
         "/data/score/weights is no parameter": {"data__score__weights": [1.0]},
     }  # fmt: skip
     for message, items in cases.items():
@@ -222,6 +224,16 @@ def test_hdf5_files_that_are_no_model(net, tmp_path):
     for cut in (9, 100, 1000, len(whole) // 2, len(whole) - 10):
         path.write_bytes(whole[:cut])
         refused(net, path, "damaged")
+
+
+def test_hdf5_files_with_less_than_they_announce_are_not_shown_either(tmp_path, capsys):
+    path = tmp_path / "a.caffemodel.h5"
+    hdf5(path, data__ip__0={"shape": (70000, 70000), "dtype": "f4"})
+    assert main(["show", str(path)]) == 1
+    assert "/data/ip/0: shape (70000, 70000) takes 19,600,000,000 bytes" in capsys.readouterr().err
+    hdf5(path, data__ip__0={"data": np.zeros((1000, 1000), np.float32), "compression": "gzip", "chunks": (1000, 1000)})
+    assert main(["show", str(path)]) == 0, "zeros can be compressed as far as that"
+    assert path.stat().st_size < 12_000
 
 
 def test_hdf5_files_that_are_no_solverstate(tmp_path):
