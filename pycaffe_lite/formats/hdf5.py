@@ -82,7 +82,7 @@ def stored(dataset: Any, where: str) -> Stored:
 
 
 def check_size(dataset: Any, where: str) -> None:
-    """WeightsError if an array is larger than what is stored of it can be: HDF5 would fill in the rest, gigabytes of it."""
+    """WeightsError if an array is larger than what is stored of it can be: HDF5 would make up the rest in memory."""
     there = dataset.id.get_storage_size()
     if dataset.nbytes > there * (MOST_COMPRESSED if dataset.id.get_create_plist().get_nfilters() else 1):
         raise WeightsError(
