@@ -10,7 +10,7 @@ from convolution_cases import TABLE, check, run
 from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 
-from pycaffe_lite.backend.cpu import pool
+from pycaffe_lite.backend.cpu import pixels, pool
 from pycaffe_lite.backend.cpu.convolution import Convolution
 
 
@@ -22,13 +22,21 @@ def test_table(shape: tuple[Any, ...], dtype: Any) -> None:
     check(of, dtype, bias=False, relu=True)
 
 
+@pytest.mark.parametrize("pays", [False, True], ids=["columns", "pixels"])
+@pytest.mark.parametrize("shape", [shape for shape in TABLE if len(shape[2]) <= 2], ids=str)
+def test_both_ways_compute_any_shape(shape: tuple[Any, ...], pays: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixels, "pays", lambda of: pays)
+    check(Convolution(*shape), np.float32, relu=True)
+
+
 def pairs(first: int, last: int) -> Any:
     return some.tuples(some.integers(first, last), some.integers(first, last))
 
 
 @settings(deadline=None, max_examples=120)
 @given(
-    some.integers(1, 9), some.integers(1, 3), some.integers(1, 9), some.integers(1, 9), pairs(1, 40), pairs(1, 6),
+    some.integers(1, 9), some.integers(1, 3), some.integers(1, 9), some.sampled_from([1, 2, 3, 5, 9, 14, 32]),
+    pairs(1, 40), pairs(1, 6),
     pairs(1, 3), pairs(0, 4), pairs(1, 2), some.booleans(),
 )  # fmt: skip
 def test_any_shape(

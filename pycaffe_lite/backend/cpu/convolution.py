@@ -7,13 +7,15 @@ from functools import cached_property
 import numpy as np
 
 from ...geometry import Geometry
-from . import depthwise, depthwise_grad, im2col
+from . import depthwise, depthwise_grad, im2col, pixels
 from .convolve import convolve
 from .deconvolve import deconvolve
 from .plane import Plane
 from .program import one_run
 from .reduce import add_channels
+from .thin import thin, thin_grad
 from .weights_grad import add_weights_grad
+from .workspace import workspace
 
 
 class Convolution(Geometry):
@@ -55,6 +57,22 @@ class Convolution(Geometry):
         channels, outputs = self.channels // self.group, self.outputs // self.group
         return max(self.stride) == 1 and self.points <= 1.25 * self.positions and channels >= min(16, outputs)
 
+    @property
+    def is_thin(self) -> bool:
+        """Whether it strides over most of x, meeting each value that it meets once."""
+        return self.taps == 1 and max(self.stride) > 1 and max(self.pad) == 0 and not self.is_depthwise
+
+    @cached_property
+    def dense(self) -> Convolution:
+        """A thin convolution of only those values that it meets."""
+        ones = (1,) * len(self.size)
+        whole = (self.outputs, ones, ones, (0,) * len(self.size), ones, self.group, self.engine)
+        return Convolution(self.batch, self.channels, self.output, *whole)
+
+    def met(self, like: np.ndarray) -> np.ndarray:
+        """Room for the values of x that a thin convolution meets."""
+        return workspace("values that are met", self.batch * self.channels * self.positions, like.dtype)
+
     def forward(self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool = False) -> None:
         """y = w * x, plus the bias of each output channel, then ReLU."""
         with one_run():
@@ -62,8 +80,10 @@ class Convolution(Geometry):
                 im2col.forward(self, x, w, bias, y, relu)
             elif self.is_depthwise:
                 depthwise.convolve(self.plane, x, w, bias, y, relu, turned=False)
+            elif self.is_thin:
+                self.dense.forward(self.thinned(x), w, bias, y, relu)
             else:
-                convolve(self.plane, x, w, bias, y, relu, turned=False)
+                dense_convolve(self.plane, x, w, bias, y, relu, turned=False)
 
     def backward_data(self, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> None:
         """dx = the gradient of x."""
@@ -72,8 +92,12 @@ class Convolution(Geometry):
                 im2col.backward_data(self, dy, w, dx)
             elif self.is_depthwise:
                 depthwise_grad.deconvolve(self.plane, dy, w, dx)
+            elif self.is_thin:
+                met = self.met(dy)
+                self.dense.backward_data(dy, w, met)
+                thin_grad(met, self.batch * self.channels, *self.thinning, dx)
             elif self.turns:
-                convolve(self.plane.turned(), dy, w, None, dx, relu=False, turned=True)
+                dense_convolve(self.plane.turned(), dy, w, None, dx, relu=False, turned=True)
             else:
                 deconvolve(self.plane, dy, w, dx)
 
@@ -84,9 +108,31 @@ class Convolution(Geometry):
                 im2col.backward_weights(self, x, dy, dw)
             elif self.is_depthwise:
                 depthwise_grad.add_weights_grad(self.plane, x, dy, dw)
+            elif self.is_thin:
+                self.dense.backward_weights(self.thinned(x), dy, dw)
             else:
                 add_weights_grad(self.plane, x, dy, dw)
+
+    @property
+    def thinning(self) -> tuple[int, ...]:
+        """Sizes of x and y and strides, as the kernels of `thin` take them."""
+        of = self.plane
+        return of.height, of.width, of.out_height, of.out_width, of.stride_y, of.stride_x
+
+    def thinned(self, x: np.ndarray) -> np.ndarray:
+        """The values of x that are met, copied."""
+        met = self.met(x)
+        thin(x, self.batch * self.channels * self.plane.out_height, *self.thinning, met)
+        return met
 
     def backward_bias(self, dy: np.ndarray, db: np.ndarray) -> None:
         """db += the gradient of the bias."""
         add_channels(dy.reshape(self.batch, self.outputs, -1), db)
+
+
+def dense_convolve(
+    of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool, turned: bool
+) -> None:
+    """The faster of two ways, which the shape decides."""
+    way = pixels.convolve if pixels.pays(of) else convolve
+    way(of, x, w, bias, y, relu, turned)

@@ -32,3 +32,11 @@ def multiply_tile(a, a_row, a_step, b, b_step, start, start_row, c, c_row, k, ro
     (0: the same row for all; a null pointer: zeros), c with `c_row`.
     """
     raise NotImplementedError("compiled code only")
+
+
+def multiply_neighbours(a, table, b, start, start_row, c, k, rows, vectors, floor):  # type: ignore[no-untyped-def]
+    """A tile whose rows of A lie side by side: A[i, p] is a[table[p] + i]. 1 <= vectors <= VECTORS.
+
+    B and C are as wide as the tile, `vectors` vectors, row by row; `start` is as in `multiply_tile`.
+    """
+    raise NotImplementedError("compiled code only")

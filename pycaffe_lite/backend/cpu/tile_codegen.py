@@ -1,4 +1,4 @@
-"""Code for `tile.multiply_tile`: inline assembly for AVX-512 and AVX2, LLVM vectors for the rest.
+"""Code for the names in `tile.py`: inline assembly for AVX-512 and AVX2, LLVM vectors for the rest.
 
 Both come in one form per number of rows, so that no tile computes rows which nobody wants.
 """
@@ -14,7 +14,7 @@ from . import tile, vector_codegen
 from .codegen import I32, I64
 from .tile import ROWS, VECTORS
 from .vector import AVX512, LANES
-from .vector_codegen import FLOAT, FLOAT_POINTER, VECTOR, ZERO, at, fixed
+from .vector_codegen import FLOAT, FLOAT_POINTER, LONG_POINTER, VECTOR, ZERO, at, fixed
 
 BYTES = 4 * LANES
 REGISTERS = 32 if AVX512 else 16
@@ -28,29 +28,25 @@ def _vector(number: int) -> str:
 
 
 class Assembly:
-    """The tile with `rows` rows, as text in AT&T order (sources first, destination last).
+    """A tile with `rows` rows of `vectors` vectors, as text in AT&T order (sources first, destination last).
 
-    Operands, all 64 bits: $0 a, $1 start, $2 start_row, $3 b, $4 c, $5 k, $6 scratch (changed), then
-    $7 a_row, $8 a_step, $9 b_step, $10 c_row, $11 the bits of floor. Strides count bytes.
+    Operands have 64 bits; those in CHANGED are used up. Strides count bytes. Where the numbers of A are is
+    what the subclasses know.
     """
 
-    CHANGED = ("a", "start", "start_row", "b", "c", "k", "scratch")
-    KEPT = ("a_row", "a_step", "b_step", "c_row", "floor")
+    CHANGED: tuple[str, ...] = ("a", "start", "start_row", "b", "c", "k", "scratch")
+    KEPT: tuple[str, ...] = ("c_row", "floor")
 
-    def __init__(self, rows: int):
-        self.rows = rows
-        self.accumulators = rows * VECTORS
-        self.free = list(range(self.accumulators + VECTORS, REGISTERS))  # for broadcast numbers of A
+    def __init__(self, rows: int, vectors: int = VECTORS):
+        self.rows, self.vectors = rows, vectors
+        self.accumulators = rows * vectors
+        self.free = list(range(self.accumulators + vectors, REGISTERS))  # for broadcast numbers of A
         operands = enumerate((*self.CHANGED, *self.KEPT))
         # The changed operands are both results ($0..) and, tied to them, the first inputs.
-        at = {name: f"${i if i < len(self.CHANGED) else i + len(self.CHANGED)}" for i, name in operands}
-        self.operand = at
-        # Once the accumulators are set, the registers of `start` hold addresses of rows of A.
-        self.base = dict(zip(BASES, (at["a"], at["start"], at["start_row"], at["scratch"])))
-        self.used = [base for base in BASES if base < rows]
+        self.operand = {name: f"${i if i < len(self.CHANGED) else i + len(self.CHANGED)}" for i, name in operands}
 
     def accumulator(self, row: int, part: int) -> str:
-        return _vector(row * VECTORS + part)
+        return _vector(row * self.vectors + part)
 
     def of_b(self, part: int) -> str:
         return _vector(self.accumulators + part)
@@ -58,6 +54,26 @@ class Assembly:
     def text(self) -> str:
         lines = [*self.begin(), *self.addresses(), ".p2align 5", "1:", *self.step()]
         return "\n".join([*lines, f"decq {self.operand['k']}", "jnz 1b", *self.finish()])
+
+    def addresses(self) -> list[str]:
+        """What must be known before the first step."""
+        return []
+
+    def row_address(self, i: int) -> str:
+        """Where this step's number of row i of A is."""
+        raise NotImplementedError
+
+    def locate(self) -> list[str]:
+        """What must be known before a step reads A."""
+        return []
+
+    def follow(self) -> list[str]:
+        """On to the next step's numbers of A."""
+        return []
+
+    def next_of_b(self) -> str:
+        """On to the next row of B."""
+        raise NotImplementedError
 
     def begin(self) -> list[str]:
         """Accumulators: zero, or what `start` points at."""
@@ -68,38 +84,20 @@ class Assembly:
             lines.append(f"{'vxorps' if number < 16 else 'vpxord'} {low}, {low}, {low}")
         lines += ["jmp 3f", "2:"]
         for i in range(self.rows):
-            lines += [f"vmovups {j * BYTES}({start}), {self.accumulator(i, j)}" for j in range(VECTORS)]
+            lines += [f"vmovups {j * BYTES}({start}), {self.accumulator(i, j)}" for j in range(self.vectors)]
             lines.append(f"addq {row}, {start}")
         return [*lines, "3:"]
 
-    def addresses(self) -> list[str]:
-        """Addresses of the rows in BASES, each from the one before it."""
-        row, lines = self.operand["a_row"], []
-        for before, base in zip(self.used, self.used[1:]):
-            steps = {3: (f"({{0}}, {row}, 2)", 1), 2: (f"({{0}}, {row}, 2)", 0), 5: (f"({{0}}, {row}, 4)", 1)}
-            form, once_more = steps[base - before]
-            lines.append(f"leaq {form.format(self.base[before])}, {self.base[base]}")
-            lines += [f"addq {row}, {self.base[base]}"] * once_more
-        return lines
-
-    def row_address(self, i: int) -> str:
-        for base in self.used:
-            if i == base:
-                return f"({self.base[base]})"
-            if i - base in (1, 2, 4, 8):
-                return f"({self.base[base]}, {self.operand['a_row']}, {i - base})"
-        raise AssertionError(f"row {i} cannot be reached from {BASES}")
-
     def step(self) -> list[str]:
-        """One p: VECTORS vectors of B, and each row's number of A times them."""
+        """One p: the vectors of B, and each row's number of A times them."""
         b = self.operand["b"]
-        lines = [f"vmovups {j * BYTES}({b}), {self.of_b(j)}" for j in range(VECTORS)]
-        lines.append(f"addq {self.operand['b_step']}, {b}")
+        lines = [*self.locate(), *(f"vmovups {j * BYTES}({b}), {self.of_b(j)}" for j in range(self.vectors))]
+        lines.append(self.next_of_b())
         for i in range(self.rows):
             number = _vector(self.free[i % len(self.free)])
             lines.append(f"vbroadcastss {self.row_address(i)}, {number}")
-            lines += [f"vfmadd231ps {self.of_b(j)}, {number}, {self.accumulator(i, j)}" for j in range(VECTORS)]
-        return lines + [f"addq {self.operand['a_step']}, {self.base[base]}" for base in self.used]
+            lines += [f"vfmadd231ps {self.of_b(j)}, {number}, {self.accumulator(i, j)}" for j in range(self.vectors)]
+        return lines + self.follow()
 
     def finish(self) -> list[str]:
         """Store the larger of accumulator and floor; with operands in this order, vmaxps keeps a NaN."""
@@ -107,7 +105,7 @@ class Assembly:
         floor, c = _vector(number), self.operand["c"]
         lines = [f"vmovq {self.operand['floor']}, %xmm{number}", f"vbroadcastss %xmm{number}, {floor}"]
         for i in range(self.rows):
-            for j in range(VECTORS):
+            for j in range(self.vectors):
                 register = self.accumulator(i, j)
                 lines += [f"vmaxps {register}, {floor}, {register}", f"vmovups {register}, {j * BYTES}({c})"]
             lines.append(f"addq {self.operand['c_row']}, {c}")
@@ -128,22 +126,75 @@ class Assembly:
         builder.call(code, [operands[name] for name in names])
 
 
-def _assembly(builder: Any, operands: dict[str, Any], rows: int) -> None:
-    values = {}
+class Strided(Assembly):
+    """`multiply_tile`: rows of A are a_row apart, its steps a_step."""
+
+    KEPT = ("a_row", "a_step", "b_step", "c_row", "floor")
+
+    def __init__(self, rows: int):
+        super().__init__(rows)
+        at = self.operand
+        # Once the accumulators are set, the registers of `start` hold addresses of rows of A.
+        self.base = dict(zip(BASES, (at["a"], at["start"], at["start_row"], at["scratch"])))
+        self.used = [base for base in BASES if base < rows]
+
+    def addresses(self) -> list[str]:
+        """Addresses of the rows in BASES, each from the one before it."""
+        row, lines = self.operand["a_row"], []
+        for before, base in zip(self.used, self.used[1:]):
+            steps = {3: (f"({{0}}, {row}, 2)", 1), 2: (f"({{0}}, {row}, 2)", 0), 5: (f"({{0}}, {row}, 4)", 1)}
+            form, once_more = steps[base - before]
+            lines.append(f"leaq {form.format(self.base[before])}, {self.base[base]}")
+            lines += [f"addq {row}, {self.base[base]}"] * once_more
+        return lines
+
+    def row_address(self, i: int) -> str:
+        for base in self.used:
+            if i == base:
+                return f"({self.base[base]})"
+            if i - base in (1, 2, 4, 8):
+                return f"({self.base[base]}, {self.operand['a_row']}, {i - base})"
+        raise AssertionError(f"row {i} cannot be reached from {BASES}")
+
+    def follow(self) -> list[str]:
+        return [f"addq {self.operand['a_step']}, {self.base[base]}" for base in self.used]
+
+    def next_of_b(self) -> str:
+        return f"addq {self.operand['b_step']}, {self.operand['b']}"
+
+
+class Neighbours(Assembly):
+    """`multiply_neighbours`: rows of A lie side by side, and a table says where each step's are."""
+
+    CHANGED = (*Assembly.CHANGED, "table")
+
+    def locate(self) -> list[str]:
+        table = self.operand["table"]
+        return [f"movq ({table}), {self.operand['scratch']}", f"addq $$8, {table}"]
+
+    def row_address(self, i: int) -> str:
+        return f"{4 * i}({self.operand['a']}, {self.operand['scratch']}, 4)"
+
+    def next_of_b(self) -> str:
+        return f"addq $${self.vectors * BYTES}, {self.operand['b']}"
+
+
+def _call(form: Assembly, builder: Any, operands: dict[str, Any]) -> None:
+    values = {"scratch": ir.Constant(I64, 0)}
     for name, value in operands.items():
-        if name in ("a", "b", "start", "c"):
+        if name in ("a", "b", "start", "c", "table"):
             value = builder.ptrtoint(value, I64)
         elif name == "floor":
             value = builder.zext(builder.bitcast(value, I32), I64)
         elif name != "k":
             value = builder.shl(value, ir.Constant(I64, 2))
         values[name] = value
-    Assembly(rows).call(builder, {**values, "scratch": ir.Constant(I64, 0)})
+    form.call(builder, values)
 
 
-def _portable(builder: Any, of: dict[str, Any], rows: int) -> None:
+def _portable(builder: Any, of: dict[str, Any], rows: int, vectors: int = VECTORS) -> None:
     """The same tile as LLVM vectors."""
-    function, tiles = builder.function, [(i, j) for i in range(rows) for j in range(VECTORS)]
+    function, tiles = builder.function, [(i, j) for i in range(rows) for j in range(vectors)]
 
     def place(pointer: Any, stride: Any, i: int, j: int) -> Any:
         return at(builder, at(builder, pointer, builder.mul(stride, ir.Constant(I64, i))), j * LANES)
@@ -156,8 +207,11 @@ def _portable(builder: Any, of: dict[str, Any], rows: int) -> None:
     builder.position_at_end(loop)
     p, sums = builder.phi(I64), [builder.phi(VECTOR) for _ in tiles]
     row = at(builder, of["b"], builder.mul(p, of["b_step"]))
-    parts = [vector_codegen.emit_load(builder, at(builder, row, j * LANES)) for j in range(VECTORS)]
-    column = at(builder, of["a"], builder.mul(p, of["a_step"]))
+    parts = [vector_codegen.emit_load(builder, at(builder, row, j * LANES)) for j in range(vectors)]
+    if "table" in of:
+        column = at(builder, of["a"], builder.load(builder.gep(of["table"], [p], source_etype=I64), typ=I64))
+    else:
+        column = at(builder, of["a"], builder.mul(p, of["a_step"]))
     numbers = [
         vector_codegen.emit_splat(builder, builder.load(place(column, of["a_row"], i, 0), typ=FLOAT))
         for i in range(rows)
@@ -193,30 +247,68 @@ def _started(builder: Any, of: dict[str, Any], null: Any, tiles: list[tuple[int,
     return begin
 
 
-NAMES = ("a", "a_row", "a_step", "b", "b_step", "start", "start_row", "c", "c_row", "k", "rows", "floor")
-
-
-def emit_multiply_tile(builder: Any, *args: Any) -> None:
-    """Jump to the form for this number of rows."""
-    of = dict(zip(NAMES, args))
-    rows, function = of.pop("rows"), builder.function
-    end = function.append_basic_block("tile.end")
-    forms = [function.append_basic_block(f"tile.{count}") for count in range(1, ROWS + 1)]
-    choice = builder.switch(rows, forms[-1])
-    for count, block in enumerate(forms, 1):
-        if count < ROWS:
+def _switch(builder: Any, number: Any, forms: int, emit: Any) -> None:
+    """Jump to the code of emit(1), emit(2) ... emit(forms), as `number` says."""
+    end = builder.function.append_basic_block("tile.end")
+    blocks = [builder.function.append_basic_block(f"tile.{count}") for count in range(1, forms + 1)]
+    choice = builder.switch(number, blocks[-1])
+    for count, block in enumerate(blocks, 1):
+        if count < forms:
             choice.add_case(ir.Constant(I64, count), block)
         builder.position_at_end(block)
-        (_assembly if tile.ASSEMBLY else _portable)(builder, of, count)
+        emit(count)
         builder.branch(end)
     builder.position_at_end(end)
 
 
+TILE = ("a", "a_row", "a_step", "b", "b_step", "start", "start_row", "c", "c_row", "k", "rows", "floor")
+
+
+def emit_multiply_tile(builder: Any, *args: Any) -> None:
+    """The form for this number of rows."""
+    of = dict(zip(TILE, args))
+
+    def form(rows: int) -> None:
+        operands = {name: value for name, value in of.items() if name != "rows"}
+        if tile.ASSEMBLY:
+            _call(Strided(rows), builder, operands)
+        else:
+            _portable(builder, operands, rows)
+
+    _switch(builder, of["rows"], ROWS, form)
+
+
+NEIGHBOURS = ("a", "table", "b", "start", "start_row", "c", "k", "rows", "vectors", "floor")
+
+
+def emit_multiply_neighbours(builder: Any, *args: Any) -> None:
+    """The form for this number of rows and vectors."""
+    of = dict(zip(NEIGHBOURS, args))
+    width = builder.mul(of["vectors"], ir.Constant(I64, LANES))
+
+    def form(number: int) -> None:
+        rows, vectors = (number - 1) // VECTORS + 1, (number - 1) % VECTORS + 1
+        operands = {name: value for name, value in of.items() if name not in ("rows", "vectors")}
+        operands["c_row"] = width
+        if tile.ASSEMBLY:
+            _call(Neighbours(rows, vectors), builder, operands)
+        else:
+            _portable(builder, {**operands, "a_row": ir.Constant(I64, 1), "b_step": width}, rows, vectors)
+
+    before = builder.mul(builder.sub(of["rows"], ir.Constant(I64, 1)), ir.Constant(I64, VECTORS))
+    _switch(builder, builder.add(before, of["vectors"]), ROWS * VECTORS, form)
+
+
 KINDS = {
-    "a": FLOAT_POINTER,
-    "b": FLOAT_POINTER,
-    "start": FLOAT_POINTER,
-    "c": FLOAT_POINTER,
+    **dict.fromkeys(("a", "b", "start", "c"), FLOAT_POINTER),
+    "table": LONG_POINTER,
     "floor": types.float32,
 }
-fixed(tile.multiply_tile, types.void, tuple(KINDS.get(name, types.int64) for name in NAMES), emit_multiply_tile)
+
+
+def _define(stub: Any, names: tuple[str, ...], emit: Any) -> None:
+    fixed(stub, types.void, tuple(KINDS.get(name, types.int64) for name in names), emit)
+
+
+_define(tile.multiply_tile, TILE, emit_multiply_tile)
+_define(tile.multiply_neighbours, NEIGHBOURS, emit_multiply_neighbours)

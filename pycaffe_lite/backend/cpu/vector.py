@@ -140,3 +140,8 @@ def transpose(source, pitch, rows, columns, target, target_pitch):  # type: igno
     Whole vectors are written for j < columns, with zero in the lanes from `rows` on.
     """
     raise NotImplementedError("compiled code only")
+
+
+def store_transposed(source, pitch, rows, columns, target, target_pitch):  # type: ignore[no-untyped-def]
+    """What `transpose` does, but LANES whole lines are read, and nothing is written beyond the square."""
+    raise NotImplementedError("compiled code only")

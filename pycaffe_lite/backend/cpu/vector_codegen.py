@@ -182,6 +182,16 @@ def _transpose_part(
             emit_store(builder, at(builder, target, builder.mul(target_pitch, ir.Constant(I64, j))), line)
 
 
+def emit_store_transposed(
+    builder: Any, source: Any, pitch: Any, rows: Any, columns: Any, target: Any, target_pitch: Any
+) -> None:
+    lines = [emit_load(builder, at(builder, source, builder.mul(pitch, ir.Constant(I64, i)))) for i in range(LANES)]
+    for j, line in enumerate(_transposed(builder, lines)):
+        number = ir.Constant(I64, j)
+        with builder.if_then(builder.icmp_signed("<", number, columns), likely=True):
+            emit_store_some(builder, at(builder, target, builder.mul(target_pitch, number)), line, rows)
+
+
 def fixed(stub: Any, result: Any, arguments: tuple[Any, ...], emit: Any) -> None:
     """Give numba a stub that converts its arguments to these types; `emit(builder, *arguments)` is its code."""
     define(
@@ -223,3 +233,4 @@ fixed(vector.zip_low, FLOATS, (FLOATS, FLOATS), lambda b, x, y: emit_zip(b, x, y
 fixed(vector.zip_high, FLOATS, (FLOATS, FLOATS), lambda b, x, y: emit_zip(b, x, y, LANES // 2))
 fixed(vector.total, types.float32, (FLOATS,), emit_total)
 fixed(vector.transpose, NOTHING, (FLOAT_POINTER, INT, INT, INT, FLOAT_POINTER, INT), emit_transpose)
+fixed(vector.store_transposed, NOTHING, (FLOAT_POINTER, INT, INT, INT, FLOAT_POINTER, INT), emit_store_transposed)

@@ -1,0 +1,283 @@
+"""Convolution whose tiles are neighbouring positions times output channels: no column is ever cut.
+
+    y'[positions, outputs] = columns[positions, (channel, tap)] * weights'[(channel, tap), outputs]
+
+What one tap meets at neighbouring positions of a row are neighbours in a band, so a table of places, one
+for each channel and tap, is all the matrix of columns there has to be; where nothing is padded and no
+stride taken, the image itself is the band. The price is that weights are packed with outputs side by side,
+once a pass, and that tiles are turned around on their way to y.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ...kernel import T, device_function, kernel
+from .atoms import offset
+from .band import fill_band
+from .gemm import ceil_div, wanted_tasks
+from .panels import pack
+from .plane import (
+    BAND_ROW,
+    BAND_ROWS,
+    BATCH,
+    CHANNELS,
+    GROUP,
+    HEIGHT,
+    IMAGE_WIDTH,
+    OUT_HEIGHT,
+    OUT_WIDTH,
+    OUTPUTS,
+    OWN,
+    STRIDE_Y,
+    TAPS,
+    Band,
+    Plane,
+)
+from .tile import FLAT, ROWS, WIDTH, multiply_neighbours
+from .vector import LANES, floats_at, load_some, store, store_transposed
+from .workspace import scratch, workspace
+
+# The pass's own numbers in its plan.
+IMAGES, BLOCK, BLOCKS, TILE, PANELS, PANEL_BLOCKS, DEPTH, KEPT, IN_PLACE, PITCH, TABLE = range(OWN, OWN + 11)
+
+STEPS = 256  # of a product at a time: a panel of the weights of so many is 32 KB, most of L1
+ROOM = 1 << 17  # floats of a band: half a megabyte, for L2 to hold beside the weights
+SMALL = 512  # values of a channel that is read where it lies
+LONG, FEW = 512, 96  # positions in a row, and in all
+TARGET = 196  # positions in a task, wanted: as often a panel of weights is used once it is in L1
+LINES = ceil_div(ROWS, LANES) * LANES  # of a tile in scratch: `store_transposed` reads squares
+
+
+@kernel(
+    "plan: long*, x: T*, weights: T*, bias: T*, has_bias: int, floor: T, scratch: long*, thread: int, "
+    "tasks: int -> y: T*",
+    over="tasks",
+    work="1 << 15",
+)
+def convolve_pixels(i, plan, x, weights, bias, has_bias, floor, scratch, thread, tasks, y):  # type: ignore[no-untyped-def]
+    """Task i: some panels of output channels at a block of rows of some images, in one group."""
+    panel = i % plan[PANEL_BLOCKS] * plan[PANELS]
+    row = i // plan[PANEL_BLOCKS] % plan[BLOCKS] * plan[BLOCK]
+    group = i // (plan[PANEL_BLOCKS] * plan[BLOCKS]) % plan[GROUP]
+    image = i // (plan[PANEL_BLOCKS] * plan[BLOCKS] * plan[GROUP]) * plan[IMAGES]
+    images = min(plan[IMAGES], plan[BATCH] - image)
+    rows = min(plan[BLOCK], plan[OUT_HEIGHT] - row)
+    channels, outputs = plan[CHANNELS] // plan[GROUP], plan[OUTPUTS] // plan[GROUP]
+    sums = floats_at(scratch[thread])
+    begin = group * channels
+    source = offset(x, (image * plan[CHANNELS] + begin) * plan[HEIGHT] * plan[IMAGE_WIDTH] + row * plan[IMAGE_WIDTH])
+    if plan[IN_PLACE] == 0:
+        source = offset(sums, plan[KEPT])
+        fill_band(plan, x, image, images, begin, channels, row * plan[STRIDE_Y], plan[BAND_ROWS], source)
+    size = plan[OUT_HEIGHT] * plan[OUT_WIDTH]
+    target = offset(y, (image * plan[OUTPUTS] + group * outputs) * size + row * plan[OUT_WIDTH])
+    rows_of_group = (outputs + WIDTH - 1) // WIDTH * WIDTH
+    for output in range(panel * WIDTH, min((panel + plan[PANELS]) * WIDTH, outputs), WIDTH):
+        place = group * rows_of_group + output
+        start = offset(bias, place) if has_bias != 0 else floats_at(0)
+        lines = offset(weights, place * channels * plan[TAPS])
+        count = min(WIDTH, outputs - output)
+        multiply_panel(plan, source, images, rows, lines, count, start, floor, sums, offset(target, output * size))
+
+
+@device_function
+def multiply_panel(plan, source, images, rows, weights, outputs, bias, floor, sums, y):  # type: ignore[no-untyped-def]
+    """A panel of output channels at all positions of the task."""
+    depth = plan[CHANNELS] // plan[GROUP] * plan[TAPS]
+    vectors = (outputs + LANES - 1) // LANES
+    width, size = vectors * LANES, plan[OUT_HEIGHT] * plan[OUT_WIDTH]
+    kept = LINES * width if depth > plan[DEPTH] else 0  # sums of several slices are kept, others leave at once
+    for p in range(0, depth, plan[DEPTH]):
+        steps = min(plan[DEPTH], depth - p)
+        table, panel = offset(plan, plan[TABLE] + p), offset(weights, p * width)
+        is_last = p + steps == depth
+        bound = floor if is_last else T(FLAT)
+        tile = sums
+        for n in range(images):
+            for r in range(rows):
+                line = offset(source, n * plan[PITCH] + r * plan[STRIDE_Y] * plan[BAND_ROW])
+                for q in range(0, plan[OUT_WIDTH], plan[TILE]):
+                    count = min(plan[TILE], plan[OUT_WIDTH] - q)
+                    start, start_row = (tile, width) if p > 0 else (bias, 0)
+                    multiply_neighbours(
+                        offset(line, q), table, panel, start, start_row, tile, steps, count, vectors, bound
+                    )
+                    if is_last:
+                        place = offset(y, n * plan[OUTPUTS] * size + r * plan[OUT_WIDTH] + q)
+                        turn_tile(tile, width, count, outputs, place, size)
+                    tile = offset(tile, kept)
+
+
+@device_function
+def turn_tile(tile, width, positions, outputs, y, size):  # type: ignore[no-untyped-def]
+    """A tile (positions, outputs) goes to y, where the positions of an output are neighbours."""
+    for i in range(0, positions, LANES):
+        for j in range(0, outputs, LANES):
+            square = offset(tile, i * width + j)
+            store_transposed(square, width, positions - i, outputs - j, offset(y, j * size + i), size)
+
+
+@kernel(
+    "w: T*, outputs: int, depth: int, taps: int, line: int, step: int, groups: int -> packed: T*",
+    over=f"groups * ((outputs + {WIDTH - 1}) // {WIDTH})",
+    work=f"depth * {WIDTH // 4}",
+)
+def pack_panel(i, w, outputs, depth, taps, line, step, groups, packed):  # type: ignore[no-untyped-def]
+    """Panel i of the weights: of output o, channel c and tap t of a group, w has it at o * line + c * step + t."""
+    panels = (outputs + WIDTH - 1) // WIDTH
+    output = i % panels * WIDTH
+    count = min(WIDTH, outputs - output)
+    width = (count + LANES - 1) // LANES * LANES
+    source = offset(w, i // panels * outputs * depth + output * line)
+    target = offset(packed, i * WIDTH * depth)
+    if taps == 1:
+        pack(source, line, step, count, depth, target, width)
+    elif step == taps:  # all channels of an output lie together
+        pack(source, line, 1, count, depth, target, width)
+    else:
+        for c in range(depth // taps):
+            pack(offset(source, c * step), line, 1, count, taps, offset(target, c * taps * width), width)
+
+
+@kernel("bias: T*, outputs: int, groups: int -> padded: T*", over="groups", work="outputs")
+def pad_bias(group, bias, outputs, groups, padded):  # type: ignore[no-untyped-def]
+    """The biases of each group, and zeros behind them up to a whole panel."""
+    target = offset(padded, group * ((outputs + WIDTH - 1) // WIDTH * WIDTH))
+    for j in range(0, outputs, LANES):
+        store(offset(target, j), load_some(offset(bias, group * outputs + j), outputs - j))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a convolution is cut into tasks; `turned`: its taps are turned around."""
+
+    of: Plane
+    turned: bool
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the image serves as the band: not a large one, whose channels would pile up in few places of L1."""
+        of = self.of
+        return of.height * of.width <= SMALL and of.stride_y == of.stride_x == 1 and of.pad_y == of.pad_x == 0
+
+    @property
+    def tile(self) -> int:
+        """Positions of a tile, so that those of a row have nearly as many."""
+        return ceil_div(self.of.out_width, ceil_div(self.of.out_width, ROWS))
+
+    @property
+    def panels(self) -> int:
+        """Panels of output channels in a group."""
+        return ceil_div(self.of.group_outputs, WIDTH)
+
+    @cached_property
+    def images(self) -> int:
+        """Images in a task: several small ones share the weights."""
+        of = self.of
+        room = 1 << 30 if self.in_place else max(1, ROOM // Band(of, of.group_channels, of.out_height).floats(1))
+        images = min(of.batch, room, ceil_div(TARGET, of.positions))
+        return ceil_div(of.batch, ceil_div(of.batch, images))
+
+    @cached_property
+    def parts(self) -> tuple[int, int]:
+        """Rows of output and panels in a task: this only decides who computes what."""
+        of, rows, panels = self.of, self.of.out_height, self.panels
+        if self.images == 1:
+            while rows > 1 and not self.in_place and Band(of, of.group_channels, rows).floats(1) > ROOM:
+                rows = ceil_div(rows, 2)
+            while rows > 1 and rows * of.out_width > 2 * TARGET:
+                rows = ceil_div(rows, 2)
+        while self.count(rows, panels) < wanted_tasks():
+            if panels > 2:
+                panels = ceil_div(panels, 2)
+            elif self.images == 1 and rows * of.out_width > TARGET // 2 and rows > 1:
+                rows = ceil_div(rows, 2)
+            else:
+                break
+        return rows, panels
+
+    def count(self, rows: int, panels: int) -> int:
+        of = self.of
+        sets = ceil_div(of.batch, self.images) * of.group
+        return sets * ceil_div(of.out_height, rows) * ceil_div(self.panels, panels)
+
+    @property
+    def tasks(self) -> int:
+        return self.count(*self.parts)
+
+    @cached_property
+    def band(self) -> Band:
+        of, rows = self.of, self.parts[0]
+        return Image(of, of.group_channels, rows) if self.in_place else Band(of, of.group_channels, rows)
+
+    @property
+    def kept(self) -> int:
+        """Room for the sums of a panel, or for one tile of them."""
+        rows, tiles = self.parts[0], ceil_div(self.of.out_width, self.tile)
+        return LINES * WIDTH * (self.images * rows * tiles if self.of.depth > STEPS else 1)
+
+    @cached_property
+    def plan(self) -> np.ndarray:
+        rows, panels = self.parts
+        own = [
+            self.images, rows, ceil_div(self.of.out_height, rows), self.tile, panels, ceil_div(self.panels, panels),
+            ceil_div(self.of.depth, ceil_div(self.of.depth, STEPS)), self.kept, int(self.in_place),
+            (self.of.channels if self.in_place else self.of.group_channels) * self.band.channel,
+        ]  # fmt: skip
+        plan = self.band.plan([*own, 0])
+        plan[TABLE] = plan.size
+        taps = np.array(self.band.tap_offsets())[:: -1 if self.turned else 1]
+        places = np.arange(self.of.group_channels)[:, None] * self.band.channel + taps
+        return np.concatenate([plan, places.reshape(-1)])
+
+    @property
+    def scratch(self) -> int:
+        """Bytes: sums, and a band."""
+        return 4 * (self.kept + (0 if self.in_place else self.band.floats(self.images)))
+
+
+class Image(Band):
+    """An image that is its own band."""
+
+    @property
+    def channel(self) -> int:
+        return self.of.height * self.of.width
+
+
+def flat(of: Plane) -> Plane:
+    """The same convolution with its rows in a line, where few positions only meet themselves."""
+    if of.taps == 1 and of.positions == of.height * of.width <= 2 * TARGET and of.pad_y == of.pad_x == 0:
+        return replace(of, height=1, width=of.positions, out_height=1, out_width=of.positions)
+    return of
+
+
+def pays(of: Plane) -> bool:
+    """Whether this way is faster than `convolve.convolve`: where panels of outputs and tiles of a row are nearly full.
+
+    Few positions do not repay the packing of the weights, and a very long row makes too few tasks.
+    """
+    filled = of.group_outputs / (ceil_div(of.group_outputs, LANES) * LANES)
+    rows_fit = flat(of).out_width >= min(ROWS, 6) and of.out_width <= LONG
+    return filled >= 0.8 and rows_fit and of.batch * of.positions >= FEW
+
+
+def convolve(
+    of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool, turned: bool
+) -> None:
+    """y = w * x. With `turned`, w has the axes of inputs and outputs exchanged and its taps are turned around."""
+    of = flat(of)
+    cut = Cut(of, turned)
+    outputs, depth, rows = of.group_outputs, of.depth, cut.panels * WIDTH
+    packed = workspace("panels of weights", of.group * rows * depth)
+    line, step = (of.taps, outputs * of.taps) if turned else (depth, of.taps)
+    pack_panel(w, outputs, depth, of.taps, line, step, of.group, packed)
+    if bias is not None:
+        padded = workspace("padded biases", of.group * rows)
+        pad_bias(bias, outputs, of.group, padded)
+        bias = padded
+    floor, room = 0.0 if relu else FLAT, scratch(cut.scratch)
+    convolve_pixels(cut.plan, x, packed, bias, int(bias is not None), floor, room, 0, cut.tasks, y)
