@@ -35,6 +35,9 @@ def test_a_layer_of_ones_own_is_a_layer_like_any_other(own_layers, tmp_path, cap
     assert cli.main(["time", "--import", str(path), "--model", model, "--iterations", "1"]) == 0
     assert "shrink\tforward" in capfd.readouterr().err
 
+    assert cli.main(["layers", "--import", str(path), "Shrink"]) == 0
+    assert capfd.readouterr().out.startswith("Shrink: y = x moved towards 0")
+
     net = Net.from_proto(text.parse(net_text, NetParameter()))
     x = np.array([[2, 0.25, -0.75], [-0.5, 0.5, 1]], np.float32)
     net.forward(data=x)

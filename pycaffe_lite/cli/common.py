@@ -35,6 +35,11 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
         "--allow-unknown-fields", action="store_true", help="skip fields that Caffe does not have, with a warning each"
     )
     parser.add_argument("--no-python-layers", nargs=0, action=RefusePythonLayers, help="refuse nets with Python layers")
+    add_import_option(parser)
+
+
+def add_import_option(parser: argparse.ArgumentParser) -> None:
+    """--import."""
     parser.add_argument(
         "--import", dest="imports", metavar="FILE", action="append", help="a Python file with layer types of your own"
     )

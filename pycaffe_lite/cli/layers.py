@@ -7,6 +7,7 @@ import json
 import textwrap
 from typing import Any
 
+from .common import add_import_option
 from .tables import print_table
 
 COLUMNS = [("field", "left"), ("type", "left"), ("default", "left"), ("meaning", "left")]
@@ -24,6 +25,7 @@ def add_parser(verbs: Any) -> None:
         "type", metavar="TYPE", nargs="?", help="a layer type (Pooling), or a message of the schema (FillerParameter)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_import_option(parser)
     parser.set_defaults(run=run)
 
 

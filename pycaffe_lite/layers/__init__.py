@@ -42,9 +42,10 @@ def find(type_name: str) -> type[Layer] | None:
 
 
 def unknown_hint(type_name: str) -> str:
-    """What to tell someone whose layer type is not known: which fork has it, or which name is near."""
+    """What to tell someone whose layer type is not known: which fork has it, which name is near, or how to bring it."""
     fork = fork_with_layer(type_name)
-    return f"; {fork} has it" if fork else suggest(type_name, known())
+    near = f"; {fork} has it" if fork else suggest(type_name, known())
+    return near or "; a type of your own comes with --import FILE, or by importing its file"
 
 
 def __getattr__(name: str) -> Any:

@@ -57,6 +57,7 @@ def test_aliases_and_messages(capsys):
         ("PriorBox", "; SSD's Caffe has it"),
         ("Interp", "; DeepLab's Caffe (PSPNet's too) has it"),
         ("Yolov3", "; MobileNet-YOLO's Caffe has it"),
+        ("MyOwnThing", "; a type of your own comes with --import FILE, or by importing its file"),
     ],
 )
 def test_unknown_types_here_and_in_nets(name, hint, capsys):
