@@ -202,6 +202,8 @@ class Layer:
 
     def axis(self, value: int, shape: Sequence[int], field_name: str = "axis", extra: int = 0) -> int:
         """A possibly negative axis as one in range, or an error. `extra` allows one past the end."""
+        if not shape and not extra:
+            raise self.error(f"{field_name}: the bottom is a scalar, which has no axis {value}")
         if not -len(shape) <= value < len(shape) + extra:
             raise self.error(
                 f"{field_name}: must be in [{-len(shape)}, {len(shape) + extra - 1}] for shape {tuple(shape)}, "

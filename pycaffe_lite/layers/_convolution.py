@@ -79,9 +79,11 @@ class ConvolutionBase(Layer):
         for axis, (length, k, d, pad) in enumerate(zip(size, self.kernel, self.dilation, self.pad)):
             extent = d * (k - 1) + 1
             if extent > length + 2 * pad:
+                field = "kernel_size" if self.param.kernel_size else ("kernel_h", "kernel_w")[axis]
+                dilated = f" ({k} dilated by {d})" if d > 1 else ""
                 raise self.error(
-                    f"kernel of {extent}{f' ({k} dilated by {d})' if d > 1 else ''} is larger than its input: "
-                    f"spatial axis {axis} has {length}, with pad {pad} on both sides {length + 2 * pad}"
+                    f"convolution_param.{field}: kernel of {extent}{dilated} is larger than its input: spatial "
+                    f"axis {axis} has {length}, with pad {pad} on both sides {length + 2 * pad}"
                 )
 
     def geometry(self, batch: int, channels: int, size: tuple[int, ...], outputs: int) -> ops.Convolution:

@@ -23,7 +23,9 @@ class LossLayer(Layer):
 
     def check_same_batch(self, bottom: Sequence[tuple[int, ...]]) -> None:
         """Refuse bottoms that do not all have the same first axis."""
-        if any(len(shape) == 0 or shape[0] != bottom[0][0] for shape in bottom):
+        if () in bottom:
+            raise self.error(f"bottoms: must have a first axis, the batch, got shapes {listed(bottom)}")
+        if any(shape[0] != bottom[0][0] for shape in bottom):
             raise self.error(f"bottoms: must have the same first axis, got shapes {listed(bottom)}")
 
     def check_same_count(self, bottom: Sequence[tuple[int, ...]]) -> None:

@@ -294,13 +294,15 @@ class PoolingBase(Layer):
         elif name == "STOCHASTIC":
             self.method, self.backward_reads = "WEIGHTED", ("bottom",)
 
-    def outputs(self, size: int, kernel_: int, stride: int, pad: int, padded: bool, down: bool) -> int:
+    def outputs(
+        self, size: int, kernel_: int, stride: int, pad: int, padded: bool, down: bool, field: str = "kernel_size"
+    ) -> int:
         """Windows along one axis: rounded up, or down; with `padded` none that starts behind the image."""
         span = size + 2 * pad - kernel_
         count = (span // stride if down else -(-span // stride)) + 1
         if count < 1:
-            field = f"{self.param_field}: kernel {kernel_}"
-            raise self.error(f"{field} is larger than its input of {size} (with pad {pad} on both sides)")
+            rule = f"is larger than its input of {size} (with pad {pad} on both sides)"
+            raise self.error(f"{self.param_field}.{field}: kernel {kernel_} {rule}")
         return count - (padded and (count - 1) * stride >= size + pad)
 
     def method_scratch(self, *shapes: tuple[int, ...]) -> dict[str, Any]:

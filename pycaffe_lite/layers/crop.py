@@ -83,7 +83,8 @@ class Crop(Layer, type="Crop", param="crop_param"):
         """Where the window starts along each of the last `axes` axes."""
         given = list(self.param.offset)
         if len(given) not in (0, 1, axes):
-            raise self.error(f"crop_param.offset: give it 0, 1 or {axes} times (once for each axis cut), got {given}")
+            times = f"0, 1 or {axes}" if axes > 1 else "0 or 1"
+            raise self.error(f"crop_param.offset: give it {times} times (once for each axis cut), got {given}")
         return given if len(given) == axes else (given or [0]) * axes
 
     def copy(self, x, y, back: bool) -> None:

@@ -76,7 +76,8 @@ class Pooling(PoolingBase, type="Pooling", param="pooling_param"):
         self.check(size, kernel_, stride, pad)
         down = self.param.round_mode == POOL.FLOOR or self.param.torch_pooling
         sides = zip(size, kernel_, stride, pad)
-        out = tuple(self.outputs(*side, padded=any(pad), down=down) for side in sides)
+        fields = PAIRS["kernel_size"] if self.param.HasField("kernel_h") else ["kernel_size"] * len(size)
+        out = tuple(self.outputs(*side, padded=any(pad), down=down, field=name) for side, name in zip(sides, fields))
         self.windows = passes(math.prod(shape[:2]), size, out, kernel_, stride, pad)
         sizes = [(shape[0], shape[1], *size[:axes], *out[axes:]) for axes in range(len(self.windows))][::-1]
         scratch = self.method_scratch(*sizes)

@@ -136,7 +136,8 @@ CASES = {
     "kernel": (
         lambda: Path("net.prototxt").write_text(IMAGES),
         TRAIN,
-        r"net.prototxt:3:1: layer 'c' \(Convolution\): kernel of 9 is larger .*'x' \(2, 1, 5, 5\) by layer 'in'",
+        r"net.prototxt:3:\d\d: layer 'c' \(Convolution\): convolution_param.kernel_size: kernel of 9 is larger "
+        r".*'x' \(2, 1, 5, 5\) by layer 'in'",
     ),
     "no GPU": (None, [*TRAIN, "--gpu", "99"], r"^GPU 99 asked for"),
     "GPU in the solver": (

@@ -22,7 +22,7 @@ PAIR = [(3, 4), (3, 4)]
         ("MultinomialLogisticLoss", [(3, 4), (1, 3)], "same first axis"),
         ("SigmoidCrossEntropyLoss", [(3, 4), (3, 5)], r"same count, got shapes \(3, 4\) and \(3, 5\)"),
         ("SigmoidCrossEntropyLoss", [(3, 4), (4, 3)], "same first axis"),
-        ("SigmoidCrossEntropyLoss", [(), ()], "same first axis"),
+        ("SigmoidCrossEntropyLoss", [(), ()], r"must have a first axis, the batch, got shapes \(\) and \(\)"),
         ("ContrastiveLoss", PAIR, "takes exactly 3 bottom"),
         ("ContrastiveLoss", [(3, 4), (3, 5), (3,)], "same count"),
         ("ContrastiveLoss", [*PAIR, (2,)], "same first axis"),

@@ -47,7 +47,7 @@ def test_deconvolution_names_bottoms_of_two_shapes():
     ("fields", "message"),
     [
         ("", "kernel_size: must be given"),
-        ("kernel_size: 6", "kernel of 6 is larger than its input: spatial axis 0 has 5"),
+        ("kernel_size: 6", "convolution_param.kernel_size: kernel of 6 is larger than its input: spatial axis 0 has 5"),
         ("kernel_size: 3 dilation: 3", r"kernel of 7 \(3 dilated by 3\) is larger"),
         ("kernel_size: 2 axis: 3", "must have a spatial axis behind channel axis 3"),
         ("kernel_h: 2 kernel_w: 2 axis: 0", "kernel_h: only for 2 spatial axes, got 3; use kernel_size"),
@@ -68,7 +68,7 @@ def test_im2col_refuses(fields, message):
         ("kernel_size: 0", "kernel and stride must be at least 1, got kernel"),
         ("kernel_size: 1 stride: 0", "kernel and stride must be at least 1, .* stride"),
         ("kernel_size: 2 pad: 2", r"pad: must be smaller than the kernel \(2, 2\), got \(2, 2\)"),
-        ("kernel_size: 6", r"kernel 6 is larger than its input of 5 \(with pad 0"),
+        ("kernel_size: 6", r"pooling_param.kernel_size: kernel 6 is larger than its input of 5 \(with pad 0"),
         ("kernel_size: 7 stride: 2 round_mode: FLOOR", "kernel 7 is larger than its input of 5"),
         ("global_pooling: true kernel_size: 2", "with global_pooling, no kernel can be given, got kernel_size"),
         ("global_pooling: true pad: 1", "with global_pooling, pad must be 0 and stride 1"),

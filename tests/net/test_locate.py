@@ -43,7 +43,11 @@ def path(tmp_path: Path) -> str:
         ('"Sigmoid"', '"Sigmod"', r":13:23: layer 'extra': unknown type 'Sigmod'; did you mean 'Sigmoid'"),
         ('"ip" top: "extra"', '"ipp" top: "extra"', r":13:39: layer 'extra' \(Sigmoid\): unknown bottom blob 'ipp'"),
         ("dim: 2 } }", "dim: -2 } }", r":5:1: layer 'in' \(Input\): blob 'label': shape \(-2,\) has a negative size"),
-        ("kernel_size: 3", "kernel_size: 9", r":7:1: layer 'conv' \(Convolution\): kernel of 9 is larger"),
+        (
+            "kernel_size: 3",
+            "kernel_size: 9",
+            r":8:43: layer 'conv' \(Convolution\): convolution_param.kernel_size: kernel of 9 is larger",
+        ),
         ("num_output: 3", "num_output: 0", r":8:29: layer 'conv' \(Convolution\): convolution_param.num_output"),
         (
             '"xavier" } } }\nlayer { name: "relu"',
