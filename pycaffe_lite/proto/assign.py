@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,6 @@ from google.protobuf.message import Message
 from ..errors import ConfigError
 from . import hints
 from .schema import Field, fields
-
-_LISTS = (list, tuple, range, np.ndarray)
 
 
 def assign(message: Message, name: str, value: Any, path: str = "") -> None:
@@ -24,17 +23,23 @@ def assign(message: Message, name: str, value: Any, path: str = "") -> None:
     path += name
     if field is None:
         raise ConfigError(f"{path}: there is no such field{hints.unknown_field(name, [message.DESCRIPTOR])}")
+    value = plain(value)
     if field.repeated:
         held = getattr(message, name)
-        for one in value if isinstance(value, _LISTS) else [value]:
+        for one in value if is_list(value) else [value]:
             if field.message:
                 fill(held.add(), one, path)
             else:
-                held.append(scalar(field, one, path))
+                held.append(scalar(field, plain(one), path))
     elif field.message:
         fill(getattr(message, name), value, path)
     else:
         setattr(message, name, scalar(field, value, path))
+
+
+def is_list(value: Any) -> bool:
+    """Whether it stands for several values: lists, tuples, arrays, the repeated fields of messages."""
+    return isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (str, bytes))
 
 
 def fill(message: Message, value: Any, path: str) -> None:
@@ -49,35 +54,46 @@ def fill(message: Message, value: Any, path: str) -> None:
         raise ConfigError(f"{path}: takes a dict of fields of {message.DESCRIPTOR.name}, got {value!r}")
 
 
+def plain(value: Any) -> Any:
+    """A number of numpy's, or an array without axes, as a number of Python's."""
+    without_axes = isinstance(value, np.ndarray) and value.ndim == 0
+    return value.item() if without_axes or isinstance(value, np.generic) else value
+
+
 def scalar(field: Field, value: Any, path: str) -> Any:
     """A value as the field takes it. Whole floats are integers too: scripts of Python 2 have num_output=n/2."""
-    if isinstance(value, np.generic):
-        value = value.item()
     number = isinstance(value, (int, float))
     if field.kind == "enum":
         if isinstance(value, str) and value not in field.values:
             raise ConfigError(f"{path}: has no value {value!r}{hints.unknown_value(value, field)}")
         if isinstance(value, str):
             return field.values[value]
-        if number and value in field.values.values():
+        if number and not isinstance(value, bool) and value in field.values.values():
             return int(value)
     elif field.kind == "bool":
         if number and value in (0, 1):
             return bool(value)
     elif field.kind in ("float", "double"):
-        if number:
+        if isinstance(value, float) or (number and abs(value) <= sys.float_info.max):
             return float(value)
     elif field.kind == "string":
-        if isinstance(value, str):
+        if isinstance(value, str) and _has_utf8(value):
             return value
     elif field.kind == "bytes":
-        if isinstance(value, (str, bytes)):
-            return value.encode() if isinstance(value, str) else value
+        if isinstance(value, bytes):
+            return value
+        if isinstance(value, str) and _has_utf8(value):
+            return value.encode()
     elif number and value == value // 1:
         if field.low <= value <= field.high:
             return int(value)
         raise ConfigError(f"{path}: must be in [{field.low}, {field.high}], got {value!r}")
     raise ConfigError(f"{path}: takes {_wanted(field)}, got {value!r}")
+
+
+def _has_utf8(value: str) -> bool:
+    """Whether it can be written at all: not if it holds half a character."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _wanted(field: Field) -> str:
