@@ -20,7 +20,7 @@ from typing import Any
 
 from . import layers as layers
 from . import params as params
-from .errors import ConfigError, suggest
+from .errors import ConfigError, UnknownNameError, suggest
 from .params import Parameters as Parameters
 from .proto import LayerParameter, NetParameter
 from .proto.assign import assign
@@ -160,10 +160,8 @@ def _help(type_name: str) -> str:
     )
 
 
-class UnknownTop(ConfigError, AttributeError, KeyError):
+class UnknownTop(UnknownNameError, AttributeError):
     """A NetSpec has no top of this name."""
-
-    __str__ = Exception.__str__
 
 
 class NetSpec:

@@ -8,6 +8,13 @@ import textwrap
 
 import pytest
 
+NAMES = """
+    TRAIN TEST __version__ init_log log set_mode_cpu set_mode_gpu set_device set_random_seed layer_type_list get_solver
+    solver_count set_solver_count solver_rank set_solver_rank set_multiprocess has_nccl Layer Net SGDSolver NesterovSolver
+    AdaGradSolver RMSPropSolver AdaDeltaSolver AdamSolver NCCL Timer Classifier Detector io layers params NetSpec to_proto
+"""
+MODULES = ["net_spec", "coord_map", "draw", "io", "classifier", "detector", "proto", "layers", "params"]
+
 
 def run(script: str) -> str:
     """What a script prints behind `install_as_caffe()`."""
@@ -45,9 +52,14 @@ def test_pycaffes_inner_modules_are_the_package():
     run("import caffe\nassert caffe._caffe is caffe.pycaffe is caffe")
 
 
-@pytest.mark.parametrize("module", ["net_spec", "coord_map", "draw", "io", "proto", "layers", "params"])
+@pytest.mark.parametrize("module", MODULES)
 def test_modules_are_there_with_caffe_itself(module):
     run(f"import caffe, sys\nassert caffe.{module} is sys.modules['pycaffe_lite.{module}']")
+
+
+def test_all_that_import_caffe_shows():
+    run(f"import caffe\nfor name in {NAMES.split()}: assert getattr(caffe, name) is not None, name")
+    run(f"from caffe import {', '.join(NAMES.split())}\nassert (TRAIN, TEST) == (0, 1)")
 
 
 def test_what_was_imported_as_caffe_before_makes_way():
