@@ -37,6 +37,11 @@ class Layer:
     def __init__(self, param: Any = None):
         """`param` is the LayerParameter."""
 
+    @property
+    def param_str_(self) -> str:
+        """param_str under the name that it had in pycaffe until 2015."""
+        return self.param_str
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Read param_str, check the bottoms, add parameters. Runs once."""
 
