@@ -49,6 +49,7 @@ def normalize_locally(i, x, k, weight, beta, samples, channels, h, w, deep, wide
             y[j] = x[j] * pow(norm[j], -beta)
 
 
+normalize_locally.cpu("lrn", "normalize")
 normalize_locally.cuda(
     """
     int c = i / w / h % channels, r = i / w % h, o = i % w;
@@ -89,6 +90,7 @@ def normalize_locally_grad(i, x, y, norm, dy, weight, beta, samples, channels, h
             dx[j] = dy[j] * pow(norm[j], -beta) - slope * x[j] * dx[j]
 
 
+normalize_locally_grad.cpu("lrn", "normalize_grad")
 normalize_locally_grad.cuda(
     """
     int c = i / w / h % channels, r = i / w % h, o = i % w;

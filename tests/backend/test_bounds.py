@@ -37,6 +37,7 @@ def run_all() -> None:
     from convolution_cases import TABLE, blobs
     from test_channels import SHAPES as VIEWS
     from test_gemm import SHAPES
+    from test_lrn import TABLE as NORMS
     from test_pooling import TABLE as POOLS
     from test_pooling import window_of
 
@@ -46,6 +47,7 @@ def run_all() -> None:
     from pycaffe_lite.layers._channels import affine_channels_grad, see
     from pycaffe_lite.layers._pooling import average_pool, max_pool
     from pycaffe_lite.layers._standardize import standardize, standardize_grad
+    from pycaffe_lite.layers.lrn import Box, normalize_locally, normalize_locally_grad
 
     for at_end in (True, False):
         for shape in TABLE:
@@ -68,6 +70,11 @@ def run_all() -> None:
             )
             max_pool(x, *window, y, argmax)
             average_pool(x, *window, y)
+        for size, local_size, _ in NORMS:
+            box = Box(*size[:2], 1, size[2], (local_size - 1) // 2, 0)
+            x, y, norm, dy, dx = (guarded(np.ones(size, np.float32), at_end) for _ in range(5))
+            normalize_locally(x, 1, 1, 0.75, *box, y, norm)
+            normalize_locally_grad(x, y, norm, dy, 1, 0.75, *box, dx)
         for shape in VIEWS:
             view, sums = see(shape, 1, 2), np.ones(shape[1])
             x, y, dy, dx = (guarded(np.ones(shape, np.float32), at_end) for _ in range(4))

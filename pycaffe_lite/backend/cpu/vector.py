@@ -79,6 +79,21 @@ def above(a, b):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
+def every(lanes):  # type: ignore[no-untyped-def]
+    """Whether it is so in all lanes."""
+    raise NotImplementedError("compiled code only")
+
+
+def square_root(vector):  # type: ignore[no-untyped-def]
+    """The square root of each lane."""
+    raise NotImplementedError("compiled code only")
+
+
+def rough_root(vector):  # type: ignore[no-untyped-def]
+    """vector ** -0.25 within 4 %, of positive and normal numbers: a quarter of their exponents, in whole numbers."""
+    raise NotImplementedError("compiled code only")
+
+
 def choose(lanes, a, b):  # type: ignore[no-untyped-def]
     """a in these lanes, b in the others."""
     raise NotImplementedError("compiled code only")

@@ -15,6 +15,7 @@ from .vector import LANES
 FLOAT = ir.FloatType()
 VECTOR, INTEGERS = ir.VectorType(FLOAT, LANES), ir.VectorType(I32, LANES)
 MASK = ir.VectorType(ir.IntType(1), LANES)
+ROOT = 0x4F586000  # 5/4 of the bits of 1.0, less what balances the error
 ZERO = ir.Constant(VECTOR, [0.0] * LANES)
 
 
@@ -105,6 +106,20 @@ def emit_add(builder: Any, a: Any, b: Any) -> Any:
 
 def emit_above(builder: Any, a: Any, b: Any) -> Any:
     return builder.fcmp_ordered(">", a, b) if a.type == VECTOR else builder.icmp_signed(">", a, b)
+
+
+def emit_every(builder: Any, lanes: Any) -> Any:
+    word = ir.IntType(LANES)
+    return builder.icmp_unsigned("==", builder.bitcast(lanes, word), ir.Constant(word, 2**LANES - 1))
+
+
+def emit_square_root(builder: Any, value: Any) -> Any:
+    return builder.call(intrinsic(builder, f"llvm.sqrt.v{LANES}f32", VECTOR, [VECTOR]), [value])
+
+
+def emit_rough_root(builder: Any, value: Any) -> Any:
+    whole = builder.lshr(builder.bitcast(value, INTEGERS), ir.Constant(INTEGERS, [2] * LANES))
+    return builder.bitcast(builder.sub(ir.Constant(INTEGERS, [ROOT] * LANES), whole), VECTOR)
 
 
 def emit_multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
@@ -221,6 +236,9 @@ fixed(vector.whole, INTS, (INT,), lambda b, value: emit_splat(b, b.trunc(value, 
 fixed(vector.steps, INTS, (INT, INT), emit_steps)
 generic(vector.add, lambda x, y: x, 2, emit_add)
 generic(vector.above, lambda x, y: BITS, 2, emit_above)
+generic(vector.every, lambda lanes: types.boolean, 1, emit_every)
+fixed(vector.square_root, FLOATS, (FLOATS,), emit_square_root)
+fixed(vector.rough_root, FLOATS, (FLOATS,), emit_rough_root)
 generic(vector.choose, lambda lanes, x, y: x, 3, lambda b, lanes, x, y: b.select(lanes, x, y))
 fixed(vector.subtract, FLOATS, (FLOATS, FLOATS), lambda b, x, y: b.fsub(x, y))
 fixed(vector.multiply, FLOATS, (FLOATS, FLOATS), lambda b, x, y: b.fmul(x, y))
