@@ -9,9 +9,10 @@ import textwrap
 import pytest
 
 NAMES = """
-    TRAIN TEST __version__ init_log log set_mode_cpu set_mode_gpu set_device set_random_seed layer_type_list get_solver
-    solver_count set_solver_count solver_rank set_solver_rank set_multiprocess has_nccl Layer Net SGDSolver NesterovSolver
-    AdaGradSolver RMSPropSolver AdaDeltaSolver AdamSolver NCCL Timer Classifier Detector io layers params NetSpec to_proto
+    TRAIN TEST __version__ init_log log set_mode_cpu set_mode_gpu set_device set_random_seed layer_type_list
+    get_solver solver_count set_solver_count solver_rank set_solver_rank set_multiprocess has_nccl Layer Net
+    SGDSolver NesterovSolver AdaGradSolver RMSPropSolver AdaDeltaSolver AdamSolver NCCL Timer Classifier
+    Detector io layers params NetSpec to_proto
 """
 MODULES = ["net_spec", "coord_map", "draw", "io", "classifier", "detector", "proto", "layers", "params"]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..draw import DIRECTIONS
-
 
 def add_parser(verbs: Any) -> None:
     """Add the verb, with the options of Caffe's draw_net.py."""
@@ -19,7 +17,9 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "out", metavar="OUT", nargs="?", help="net.png, .svg, .pdf, .dot ... (default: text on standard output)"
     )
-    parser.add_argument("--rankdir", choices=DIRECTIONS, default="LR", help="direction of the arrows (default: LR)")
+    parser.add_argument(
+        "--rankdir", choices=("LR", "RL", "TB", "BT"), default="LR", help="direction of the arrows (default: LR)"
+    )
     parser.add_argument(
         "--phase", choices=("TRAIN", "TEST", "ALL"), default="ALL", help="only the layers of this phase (default: ALL)"
     )
