@@ -59,9 +59,9 @@ class Pool:
 
     def _rouse(self) -> None:
         with self._guard:
-            sleepers, self._asleep = self._asleep, 0
-        for _ in range(sleepers):
-            self._wake.release()
+            if self._asleep:
+                self._wake.release(self._asleep)  # in front of the next line: Ctrl-C between them leaves nobody asleep
+                self._asleep = 0
 
     def close(self) -> None:
         """Stop and join the workers."""
@@ -72,6 +72,7 @@ class Pool:
 
 
 _pool: Pool | None = None
+_making = threading.Lock()
 _wanted: int | None = None
 
 
@@ -110,14 +111,16 @@ def run(table: int, first: int, last: int) -> None:
     """Run rows of a table on the pool, which starts with the first call."""
     global _pool
     if _pool is None:
-        _pool = Pool(threads())
+        with _making:  # two pools would run two programs at once, in the same workspaces
+            if _pool is None:
+                _pool = Pool(threads())
     _pool.run(table, first, last)
 
 
 def _forget() -> None:
     """After a fork the threads are gone: the child makes its own."""
-    global _pool
-    _pool = None
+    global _pool, _making
+    _pool, _making = None, threading.Lock()
 
 
 def _close() -> None:
