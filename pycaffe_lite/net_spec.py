@@ -15,7 +15,6 @@ import os
 import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 from . import layers as layers
@@ -24,9 +23,11 @@ from .errors import ConfigError, UnknownNameError, suggest
 from .params import Parameters as Parameters
 from .proto import LayerParameter, NetParameter
 from .proto.assign import assign
+from .proto.assign import assign as assign_proto  # noqa: F401  pycaffe's name of it
 from .proto.schema import fields
 
 _LAYER = fields(LayerParameter.DESCRIPTOR)
+_BLOCKS = {f.message.name: name for name, f in _LAYER.items() if f.message and name.endswith("_param")}
 
 
 class Top:
@@ -61,10 +62,8 @@ class Function:
         self.in_place: bool = self.params.pop("in_place", False)
         if not isinstance(self.ntop, int) or self.ntop < 0:
             raise ConfigError(f"{type_name}: ntop: must be a number of tops, got {self.ntop!r}")
-        if self.in_place and len(inputs) != self.ntop:
-            raise ConfigError(
-                f"{type_name}: in_place: needs as many tops as bottoms, got {self.ntop} and {len(inputs)}"
-            )
+        if self.in_place and self.ntop > len(inputs):
+            raise ConfigError(f"{type_name}: in_place: has {len(inputs)} bottoms to write its {self.ntop} tops over")
         self.tops = tuple(Top(self, n) for n in range(self.ntop))
         self.place = _callers_place()
 
@@ -75,7 +74,7 @@ class Function:
         ConfigError for what is no field, or no value for it.
         """
         block = block_of(self.type_name)
-        own = fields(LayerParameter.DESCRIPTOR.fields_by_name[block].message_type) if block else {}
+        own = fields(_LAYER[block].message) if block else {}
         try:
             for name, value in self.params.items():
                 if value is None:
@@ -104,14 +103,11 @@ class Function:
         return f"{self.type_name}({', '.join(f'{name}={value!r}' for name, value in self.params.items())})"
 
 
-@cache
 def block_of(type_name: str) -> str | None:
     """The field of a LayerParameter that holds a type's parameters: `convolution_param` for Convolution."""
-    for field in LayerParameter.DESCRIPTOR.fields:
-        held = field.message_type.name if field.message_type else ""
-        if field.name.endswith("_param") and held == f"{type_name}Parameter":
-            return field.name
-    kind = layers.find(type_name)  # Deconvolution has that of Convolution
+    if f"{type_name}Parameter" in _BLOCKS:
+        return _BLOCKS[f"{type_name}Parameter"]
+    kind = layers.find(type_name)  # Deconvolution has that of Convolution, a type of one's own what it says
     return kind.param_field if kind else None
 
 
@@ -135,7 +131,6 @@ class Layers:
         return layers.known()
 
 
-@cache
 def layer_function(type_name: str) -> Callable[..., Any]:
     """What makes layers of a type: it returns their Top, a tuple of Tops, or with ntop=0 the Function."""
 
@@ -152,7 +147,7 @@ def layer_function(type_name: str) -> Callable[..., Any]:
 
 def _help(type_name: str) -> str:
     block = block_of(type_name)
-    own = list(fields(LayerParameter.DESCRIPTOR.fields_by_name[block].message_type)) if block else []
+    own = list(fields(_LAYER[block].message)) if block else []
     return (
         f"A {type_name} layer on these tops. Keywords of its own: {', '.join(own) or 'none'}.\n\n"
         "Those of all layers: name, ntop, in_place, loss_weight, param, include, exclude, propagate_down ...\n"

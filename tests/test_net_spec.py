@@ -16,6 +16,7 @@ import pycaffe_lite as caffe
 from pycaffe_lite import layers as L
 from pycaffe_lite import params as P
 from pycaffe_lite.errors import ConfigError
+from pycaffe_lite.layer import Layer
 from pycaffe_lite.net.select import select
 from pycaffe_lite.proto import LayerParameter, NetParameter, schema, text, upgrade
 
@@ -168,6 +169,19 @@ def test_types_of_forks_can_be_written():
     assert layer(L.Permute(order=[0, 2, 3, 1])).permute_param.order == [0, 2, 3, 1]
 
 
+def test_types_of_ones_own_from_the_moment_they_are_there():
+    with pytest.raises(ConfigError, match="negative_slope: LayerParameter has no such field"):
+        layer(L.OwnRectifier(negative_slope=0.5))
+
+    class OwnRectifier(Layer, type="OwnRectifier", param="relu_param"):
+        pass
+
+    try:
+        assert layer(L.OwnRectifier(negative_slope=0.5)).relu_param.negative_slope == 0.5
+    finally:
+        del Layer.types["OwnRectifier"]
+
+
 def test_help_and_completion():
     assert set(caffe.layer_type_list()) <= set(dir(L))
     assert "kernel_size" in L.Convolution.__doc__
@@ -188,7 +202,10 @@ def test_a_spec_can_be_copied_and_looked_at():
 def test_names_in_net_spec_itself():
     from pycaffe_lite import net_spec
 
-    assert net_spec.layers.Pooling is L.Pooling is net_spec.Layers().Pooling
+    for made in (net_spec.layers, net_spec.Layers(), L):
+        assert made.Pooling(pool="AVE").fn.type_name == "Pooling"
+    with pytest.raises(AttributeError):
+        net_spec.Layers()._repr_html_  # noqa: B018  as notebooks ask for it
     assert net_spec.Parameters().Data.LMDB == net_spec.params.Data.LMDB == 1
 
 
@@ -223,8 +240,8 @@ def test_wrong_use_is_explained():
         n.data = two
     with pytest.raises(ConfigError, match="ntop: must be a number of tops, got 'two'"):
         L.Data(ntop="two")
-    with pytest.raises(ConfigError, match="in_place: needs as many tops as bottoms"):
-        L.ReLU(*two, in_place=True)
+    with pytest.raises(ConfigError, match="in_place: has 2 bottoms to write its 3 tops over"):
+        L.ReLU(*two, ntop=3, in_place=True)
     n.conv1 = L.Input(shape=dict(dim=3))
     for wrong in (lambda: n.conv2, lambda: n["conv2"], lambda: n.__delattr__("conv2")):
         with pytest.raises((AttributeError, KeyError), match="no top 'conv2'; did you mean 'conv1'"):
