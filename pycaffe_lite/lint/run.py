@@ -64,7 +64,7 @@ class Linter:
         self._open = ExitStack()
 
     def lint(self, path: str) -> list[Finding]:
-        """All findings on a net or solver, the worst first."""
+        """All findings on a net or solver, the worst first. PrototxtError if there is no such file."""
         try:
             with self._open:
                 if is_solver(path):
@@ -73,6 +73,8 @@ class Linter:
                     raw = text.read(path, NetParameter, self.options.allow_unknown)
                     self.lint_net(path, raw, self.weights([self.options.weights]))
         except PrototxtError as error:
+            if not os.path.isfile(path):
+                raise  # nothing was there to look at
             where, _, what = str(error).partition(": ")
             self.add(Hit(what, "correct it"), REFUSED, where)
         order = {level: place for place, level in enumerate(LEVELS)}
@@ -188,6 +190,8 @@ class Linter:
         try:
             return text.read(found, NetParameter, self.options.allow_unknown), found
         except PrototxtError as error:
+            if not os.path.isfile(path):
+                raise  # nothing was there to look at
             where, _, what = str(error).partition(": ")
             self.add(Hit(what, "correct it"), REFUSED, where)
             return None

@@ -68,6 +68,12 @@ def test_whatever_is_in_the_file(lint, text):
     assert status == 1 and "error: " in out and out.endswith("1 error, 0 warnings, 0 hints\n")
 
 
+def test_no_file_at_all(tmp_path, capsys):
+    assert main(["lint", str(tmp_path / "gone.prototxt")]) == 1
+    out, error = capsys.readouterr()
+    assert out == "" and error == f"caffe-lite lint: error: {tmp_path / 'gone.prototxt'}: No such file or directory\n"
+
+
 def test_json(lint):
     status, out = lint(NET % "prob", "--json")
     made = json.loads(out)
