@@ -21,10 +21,12 @@ Row = dict[str, float]
 
 _NUMBER = r"[-+]?(?:1\.#\w+|\d[\d.]*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan(?:\(\w*\))?|inf(?:inity)?)"
 _TIME = re.compile(r"\b[IWEF](\d{4})?(\d\d)(\d\d) (\d\d):(\d\d):(\d\d)\.(\d{1,6})")
-_ITERATION = re.compile(rf"Iteration (\d+)(?: \(.*?\))?, loss = ({_NUMBER})", re.IGNORECASE)
+_EPOCH = r"(?:, [\d.]+/[\d.]+ep)?"  # NVIDIA's
+_ITERATION = re.compile(rf"Iteration (\d+)(?: \(.*?\))?{_EPOCH}, loss = ({_NUMBER})", re.IGNORECASE)
 _RATE = re.compile(rf"Iteration (\d+), lr = ({_NUMBER})", re.IGNORECASE)
-_TESTING = re.compile(r"Iteration (\d+), Testing net \(#(\d+)\)")
+_TESTING = re.compile(r"Iteration (\d+), Testing net(?: \(#(\d+)\)|$)")
 _OUTPUT = re.compile(rf"(Train|Test) net output #(\d+): (\S+) = ({_NUMBER})", re.IGNORECASE)
+_SCORE = re.compile(rf"Test (score) #(\d+): ({_NUMBER})", re.IGNORECASE)  # of 2013, when outputs had no names
 _YEAR = 366 * 86400
 
 
@@ -80,6 +82,10 @@ class _Reader:
             if match[2] == "0":
                 row["Seconds"] = seconds
             self.output(row, match[1].lower(), int(match[2]), match[3], number(match[4]))
+        elif match := _SCORE.search(line):
+            self.output(
+                self.test, "test", int(match[2]), match[1] if match[2] == "0" else f"score_{match[2]}", number(match[3])
+            )
         elif match := _ITERATION.search(line):
             self.train = self.row(int(match[1]), seconds)
             self.train["SmoothedLoss"] = number(match[2])
@@ -91,7 +97,7 @@ class _Reader:
                     row["LearningRate"] = self.rate
         elif match := _TESTING.search(line):
             self.test = self.row(int(match[1]), seconds)
-            self.test["TestNet"] = int(match[2])
+            self.test["TestNet"] = int(match[2] or 0)
             self.log.test.append(self.test)
 
     def row(self, iteration: int, seconds: float) -> Row:

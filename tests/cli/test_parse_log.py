@@ -91,6 +91,30 @@ def test_time_over_midnight_new_year_and_prefixes():
     assert [row["Seconds"] for row in log.train] == [0.5, 3, 3 + 86400]
 
 
+def test_logs_of_2013():
+    log = table(
+        "I1210 10:00:00.000000 1 solver.cpp:60] Solving LeNet\n"
+        "I1210 10:00:01.000000 1 solver.cpp:137] Iteration 0, Testing net\n"
+        "I1210 10:00:02.000000 1 solver.cpp:178] Test score #0: 0.0989\n"
+        "I1210 10:00:02.000000 1 solver.cpp:178] Test score #1: 2.31\n"
+        "I1210 10:00:03.000000 1 solver.cpp:287] Iteration 100, lr = 0.01\n"
+        "I1210 10:00:03.000000 1 solver.cpp:105] Iteration 100, loss = 0.25\n"
+    )
+    assert [(row["score"], row["score_1"], row["Seconds"]) for row in log.test] == [(0.0989, 2.31, 1)]
+    assert [(row["NumIters"], row["SmoothedLoss"], row["LearningRate"]) for row in log.train] == [(100, 0.25, 0.01)]
+
+
+def test_logs_of_nvidia():
+    log = table(
+        "Iteration 20 (5.5 iter/s, 3.6s/20 iter), 0.3/60ep, loss = 6.9\n"
+        "    Train net output #0: loss = 6.8 (* 1 = 6.8 loss)\nIteration 20, lr = 0.02, m = 0.9, wd = 0.0005, gs = 1\n"
+    )
+    assert log.train == [
+        {"NumIters": 20, "Seconds": pytest.approx(math.nan, nan_ok=True), "LearningRate": 0.02, "SmoothedLoss": 6.9,
+         "loss": 6.8}
+    ]  # fmt: skip
+
+
 def test_a_test_that_was_cut_off_is_left_out():
     log = table("Iteration 0, loss = 1\nIteration 500, Testing net (#0)\n")
     assert (len(log.train), len(log.test)) == (1, 0)
