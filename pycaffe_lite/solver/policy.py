@@ -82,11 +82,18 @@ POLICIES: dict[str, Callable[[Any, int], float]] = {
     "plateau": plateau,
 }
 # Without these Caffe's rate stays what it is in the beginning; lint asks whether that was meant.
-SHAPED_BY = {"inv": ("gamma", "power"), "multistep": ("stepvalue",), "poly": ("power",), "sigmoid": ("gamma",)}
+SHAPED_BY = {
+    "step": ("gamma",),
+    "inv": ("gamma", "power"),
+    "multistep": ("stepvalue",),
+    "poly": ("power",),
+    "sigmoid": ("gamma",),
+}
+MOST_ITERATIONS = 2**31
 MOMENTUM_POLICIES = ("fixed", "poly", "opt")
 # What each policy cannot do without: Caffe reads 0 for a field left out, and trains with rate 0 or divides by it.
 NEEDS = {
-    "step": ("gamma", "stepsize"),
+    "step": ("stepsize",),
     "exp": ("gamma",),
     "poly": ("max_iter",),
     "cosine": ("max_iter",),
@@ -114,9 +121,10 @@ def check(p: Any) -> None:
     for name in NEEDS.get(p.lr_policy, ()):
         if not is_given(p, name):
             raise ConfigError(f"lr_policy {p.lr_policy!r} needs {name}")
-    if p.lr_policy == "multistep" and p.stepvalue and not is_given(p, "gamma"):
-        raise ConfigError("lr_policy 'multistep' needs gamma")
     _check_values(p)
+    last = p.max_iter - 1 if p.max_iter else MOST_ITERATIONS
+    if not is_given(p, "gamma") and steps_reached(p, last):
+        raise ConfigError(f"lr_policy {p.lr_policy!r} needs gamma")
     _check_momentum(p)
 
 

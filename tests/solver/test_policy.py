@@ -55,6 +55,8 @@ def test_steps_reached_are_those_of_a_solverstate(fields, steps):
         # Fields that are left out are 0, as in Caffe, where that gives a rate.
         ('lr_policy: "inv" gamma: 0.1', 1000, 1),
         ('lr_policy: "multistep"', 1000, 1),
+        ('lr_policy: "multistep" stepvalue: 1001 max_iter: 1001', 1000, 1),
+        ('lr_policy: "step" stepsize: 1000 max_iter: 1000', 999, 1),
         ('lr_policy: "poly" max_iter: 10', 9, 1),
         ('lr_policy: "sigmoid" gamma: -1', 0, 0.5),
     ],
@@ -73,6 +75,7 @@ def test_at_the_limits_a_rate_is_still_a_number(fields, iteration, rate):
         ('lr_policy: "fixed"', "base_lr: must be given"),
         ('base_lr: 1 lr_policy: "step" gamma: 0.1', "lr_policy 'step' needs stepsize"),
         ('base_lr: 1 lr_policy: "step" stepsize: 10', "lr_policy 'step' needs gamma"),
+        ('base_lr: 1 lr_policy: "step" stepsize: 10 max_iter: 11', "lr_policy 'step' needs gamma"),
         ('base_lr: 1 lr_policy: "step" gamma: 0.1 stepsize: 0', "stepsize: must be at least 1, got 0"),
         ('base_lr: 1 lr_policy: "exp"', "lr_policy 'exp' needs gamma"),
         ('base_lr: 1 lr_policy: "multistep" stepvalue: 5', "lr_policy 'multistep' needs gamma"),
