@@ -20,6 +20,7 @@ VERBS = (
     "data",
     "convert-imageset",
     "mean",
+    "classify",
     "layers",
     "lint",
     "summary",
