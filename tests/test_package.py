@@ -28,6 +28,7 @@ IMPORTS = [
     "from pycaffe_lite import *",
     "from pycaffe_lite import Net, SGDSolver, get_solver; from pycaffe_lite.proto import caffe_pb2",
     "import pycaffe_lite; pycaffe_lite.layer_type_list()",
+    "from pycaffe_lite import NetSpec, layers as L, params as P; L.Deconvolution(num_output=P.Pooling.AVE).to_proto()",
 ]
 
 
