@@ -76,6 +76,7 @@ def fill(i, value, count, y):  # type: ignore[no-untyped-def]
     y[i] = value
 
 
+fill.cpu("elements", "fill")
 fill.cuda("y[i] = value;")
 
 

@@ -17,6 +17,7 @@ def drop(i, x, key, state, threshold, scale, count, y):  # type: ignore[no-untyp
     y[i] = x[i] * scale if philox(key[0], state[0], i) >> 1 >= threshold else x[i] * 0
 
 
+drop.cpu("elements", "drop")
 drop.cuda("y[i] = (int)(philox(key[0], state[0], i) >> 1) >= threshold ? x[i] * scale : x[i] * 0;")
 
 

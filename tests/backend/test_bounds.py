@@ -36,6 +36,7 @@ def run_all() -> None:
     """Every kernel on guarded arrays; a fault ends the process."""
     from convolution_cases import TABLE, blobs
     from test_channels import SHAPES as VIEWS
+    from test_elements import COUNTS
     from test_gemm import SHAPES
     from test_lrn import TABLE as NORMS
     from test_pooling import TABLE as POOLS
@@ -47,6 +48,7 @@ def run_all() -> None:
     from pycaffe_lite.layers._channels import affine_channels_grad, see
     from pycaffe_lite.layers._pooling import average_pool, max_pool
     from pycaffe_lite.layers._standardize import standardize, standardize_grad
+    from pycaffe_lite.layers.dropout import drop
     from pycaffe_lite.layers.lrn import Box, normalize_locally, normalize_locally_grad
 
     for at_end in (True, False):
@@ -70,6 +72,9 @@ def run_all() -> None:
             )
             max_pool(x, *window, y, argmax)
             average_pool(x, *window, y)
+        for count in COUNTS:
+            x, y = (guarded(np.ones(count, np.float32), at_end) for _ in range(2))
+            drop(x, np.ones(1, np.int64), np.ones(1, np.int64), 1 << 30, 2, count, y)
         for size, local_size, _ in NORMS:
             box = Box(*size[:2], 1, size[2], (local_size - 1) // 2, 0)
             x, y, norm, dy, dx = (guarded(np.ones(size, np.float32), at_end) for _ in range(5))

@@ -20,6 +20,7 @@ from pycaffe_lite.backend.cpu import tile, vector
 from pycaffe_lite.backend.cpu.convolution import Convolution
 from test_gemm import SHAPES, check as check_gemm
 from test_channels import SHAPES as VIEWS, check as check_channels
+from test_elements import COUNTS, check as check_dropout
 from test_lrn import TABLE as NORMS, check as check_lrn
 from test_pooling import TABLE as POOLS, check as check_pool
 
@@ -32,6 +33,8 @@ for shape in SHAPES:
         check_gemm(False, transposed, *shape, np.float32, gap=3, accumulate=True, relu=True)
 for pool in POOLS:
     check_pool(*pool)
+for count in COUNTS:
+    check_dropout(count)
 for norm in NORMS:
     check_lrn(*norm)
 for view in VIEWS:

@@ -2,7 +2,7 @@
 
 Stubs, as in `atoms.py`; `vector_codegen.py` gives them to numba. A vector has `LANES` lanes, as many
 as one register of the processor holds. `p` is a pointer to float32, `count` any integer. There are
-vectors of int32 too; `store`, `store_some`, `add`, `above` and `choose` take both.
+vectors of int32 too; `store`, `store_some`, `add`, `above`, `choose` and the zips take both.
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ def store_some(p, vector, count):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
+def stream(p, vector):  # type: ignore[no-untyped-def]
+    """Write a vector past the caches to `p`, which is a multiple of its size: for what nobody reads soon."""
+    raise NotImplementedError("compiled code only")
+
+
 def splat(value):  # type: ignore[no-untyped-def]
     """A vector with this number in every lane."""
     raise NotImplementedError("compiled code only")
@@ -66,6 +71,26 @@ def whole(value):  # type: ignore[no-untyped-def]
 
 def steps(first, step):  # type: ignore[no-untyped-def]
     """The vector of int32 first, first + step, first + 2 * step ..."""
+    raise NotImplementedError("compiled code only")
+
+
+def xor(a, b):  # type: ignore[no-untyped-def]
+    """The bits in which two vectors of int32 differ."""
+    raise NotImplementedError("compiled code only")
+
+
+def product_low(a, b):  # type: ignore[no-untyped-def]
+    """The lower 32 bits of the products of two vectors of int32."""
+    raise NotImplementedError("compiled code only")
+
+
+def product_high(a, b):  # type: ignore[no-untyped-def]
+    """The upper 32 bits of the same, all numbers taken as unsigned."""
+    raise NotImplementedError("compiled code only")
+
+
+def halved(vector):  # type: ignore[no-untyped-def]
+    """A vector of int32, taken as unsigned, over 2."""
     raise NotImplementedError("compiled code only")
 
 

@@ -66,6 +66,11 @@ def emit_store(builder: Any, pointer: Any, value: Any) -> None:
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=4)
 
 
+def emit_stream(builder: Any, pointer: Any, value: Any) -> None:
+    store = builder.store(value, builder.bitcast(pointer, VECTOR.as_pointer()), align=4 * LANES)
+    store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
+
+
 def emit_mask(builder: Any, count: Any) -> Any:
     """True in the lanes below `count`."""
     lanes = ir.Constant(INTEGERS, list(range(LANES)))
@@ -98,6 +103,12 @@ def emit_steps(builder: Any, first: Any, step: Any) -> Any:
     lanes = ir.Constant(INTEGERS, list(range(LANES)))
     first, step = (emit_splat(builder, builder.trunc(number, I32), INTEGERS) for number in (first, step))
     return builder.add(first, builder.mul(lanes, step))
+
+
+def emit_product_high(builder: Any, a: Any, b: Any) -> Any:
+    wide = ir.VectorType(I64, LANES)
+    product = builder.mul(builder.zext(a, wide), builder.zext(b, wide))
+    return builder.trunc(builder.lshr(product, ir.Constant(wide, [32] * LANES)), INTEGERS)
 
 
 def emit_add(builder: Any, a: Any, b: Any) -> Any:
@@ -231,6 +242,11 @@ fixed(vector.load_some, FLOATS, (FLOAT_POINTER, INT), emit_load_some)
 fixed(vector.load_between, FLOATS, (FLOAT_POINTER, INT, INT), emit_load_between)
 generic(vector.store, lambda p, value: NOTHING, 2, emit_store)
 generic(vector.store_some, lambda p, value, count: NOTHING, 3, emit_store_some)
+fixed(vector.stream, NOTHING, (FLOAT_POINTER, FLOATS), emit_stream)
+fixed(vector.xor, INTS, (INTS, INTS), lambda b, x, y: b.xor(x, y))
+fixed(vector.product_low, INTS, (INTS, INTS), lambda b, x, y: b.mul(x, y))
+fixed(vector.product_high, INTS, (INTS, INTS), emit_product_high)
+fixed(vector.halved, INTS, (INTS,), lambda b, x: b.lshr(x, ir.Constant(INTEGERS, [1] * LANES)))
 fixed(vector.splat, FLOATS, (types.float32,), emit_splat)
 fixed(vector.whole, INTS, (INT,), lambda b, value: emit_splat(b, b.trunc(value, I32), INTEGERS))
 fixed(vector.steps, INTS, (INT, INT), emit_steps)
@@ -247,8 +263,8 @@ fixed(vector.multiply_add, FLOATS, (FLOATS, FLOATS, FLOATS), emit_multiply_add)
 fixed(vector.at_least, FLOATS, (FLOATS, FLOATS), emit_at_least)
 fixed(vector.evens, FLOATS, (FLOATS, FLOATS), lambda b, x, y: emit_every_second(b, x, y, 0))
 fixed(vector.odds, FLOATS, (FLOATS, FLOATS), lambda b, x, y: emit_every_second(b, x, y, 1))
-fixed(vector.zip_low, FLOATS, (FLOATS, FLOATS), lambda b, x, y: emit_zip(b, x, y, 0))
-fixed(vector.zip_high, FLOATS, (FLOATS, FLOATS), lambda b, x, y: emit_zip(b, x, y, LANES // 2))
+generic(vector.zip_low, lambda x, y: x, 2, lambda b, x, y: emit_zip(b, x, y, 0))
+generic(vector.zip_high, lambda x, y: x, 2, lambda b, x, y: emit_zip(b, x, y, LANES // 2))
 fixed(vector.total, types.float32, (FLOATS,), emit_total)
 fixed(vector.transpose, NOTHING, (FLOAT_POINTER, INT, INT, INT, FLOAT_POINTER, INT), emit_transpose)
 fixed(vector.store_transposed, NOTHING, (FLOAT_POINTER, INT, INT, INT, FLOAT_POINTER, INT), emit_store_transposed)
