@@ -44,7 +44,7 @@ class Classifier(Net):
                 f"Classifier: image_dims: must be at least the {size} of the net's input, got {self.image_dims}"
             )
 
-    def predict(self, inputs: Sequence[np.ndarray], oversample: bool = True) -> np.ndarray:
+    def predict(self, inputs: Sequence[np.ndarray], oversample: bool = True) -> np.ndarray:  # type: ignore[override]
         """The net's first output for each image (H, W, K), as load_image gives them: (N, classes).
 
         With `oversample`, the mean over ten crops (corners, centre, mirrored); without, the centre crop, and the

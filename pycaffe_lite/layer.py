@@ -212,7 +212,9 @@ class Layer:
         return value + len(shape) if value < 0 else value
 
     def __repr__(self) -> str:
-        return f"<{self.type} layer {self.name!r}>"
+        ends = " -> ".join(", ".join(names) for names in (self.message.bottom, self.message.top) if names)
+        shapes = ", ".join("x".join(map(str, blob.shape)) for blob in self.blobs)
+        return f"<{self.type} layer {self.name!r}: {ends}{f'; parameters {shapes}' if shapes else ''}>"
 
 
 def _plain(value: Any) -> Any:

@@ -7,12 +7,7 @@ import json
 from typing import Any
 
 from .common import add_net_options, stages
-from .tables import bytes_text, print_table, with_unit
-
-COLUMNS = [
-    ("layer", "left"), ("type", "left"), ("output shape", "left"), ("parameters", "right"),
-    ("multiply-adds", "right"), ("FLOPs", "right"), ("activations", "right"),
-]  # fmt: skip
+from .tables import print_table
 
 
 def add_parser(verbs: Any) -> None:
@@ -87,33 +82,6 @@ def summary_of(args: argparse.Namespace, phase: str, notes: list[str]) -> Any:
 
 def show(summary: Any) -> None:
     """The table of one phase, and its totals in words."""
-    rows = [
-        [
-            row.name, row.type, tops_text(row.tops), f"{row.parameters:,}" if row.parameters else "",
-            with_unit(row.multiply_adds) if row.multiply_adds else "", with_unit(row.flops) if row.flops else "",
-            bytes_text(row.activation_bytes) if row.activation_bytes else "in place" if row.tops else "",
-        ]
-        for row in summary.rows
-    ]  # fmt: skip
-    t = summary.totals
-    total = [
-        "total", "", "", f"{t['parameters']:,}", with_unit(t["multiply_adds"]), with_unit(t["flops"]),
-        bytes_text(t["activation_bytes"]),
-    ]  # fmt: skip
-    print_table(f"{summary.name or 'net'} ({summary.phase})", COLUMNS, rows, total)
-    fixed = t["parameters"] - t["learnable"]
-    print(f"parameters: {t['parameters']:,}" + (f", {fixed:,} of them with lr_mult 0" if fixed else ""))
-    each = t["multiply_adds"] / max(summary.batch, 1)  # a net may be fed batches of 0
-    print(f"multiply-adds: {with_unit(t['multiply_adds'])}, {with_unit(each)} a sample")
-    memory = {k: t[f"{k}_bytes"] for k in ("parameter", "activation", "gradient") if t[f"{k}_bytes"]}
-    print("memory: " + ", ".join(f"{kind}s {bytes_text(size)}" for kind, size in memory.items()))
-    print(f"outputs: {', '.join(summary.outputs) or 'none'}")
-
-
-def tops_text(tops: list[tuple[str, tuple[int, ...]]]) -> str:
-    """Shapes of the tops; their names too where there are several."""
-    from ..net.summary import shape_text
-
-    if len(tops) == 1:
-        return shape_text(tops[0][1])
-    return ", ".join(f"{name} {shape_text(shape)}" for name, shape in tops)
+    print_table(summary.title, *summary.table())
+    for line in summary.words():
+        print(line)

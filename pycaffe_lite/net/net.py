@@ -21,17 +21,18 @@ from . import plan as planning
 from .describe import log_net, log_param
 from .locate import MESSAGE, locating
 from .names import Named
-from .pycaffe import PycaffeNet
+from .predict import PredictingNet
 from .run import Callback, Runner
 from .select import select
 from .splits import insert_splits
+from .summary import Summary, summarize
 from .wire import Graph, Options, wire
 
 if TYPE_CHECKING:
     from ..formats.weights import LoadReport
 
 
-class Net(PycaffeNet):
+class Net(PredictingNet):
     """A net made from a prototxt: `Net("net.prototxt", caffe.TEST, weights="net.caffemodel")`.
 
     phase is caffe.TRAIN or caffe.TEST; level and stages choose layers by their include and exclude rules; weights
@@ -301,11 +302,21 @@ class Net(PycaffeNet):
                         return f"{what} {name} of layer {node.layer.name!r} ({node.layer.type})"
         return None
 
+    def summary(self) -> Summary:
+        """Layers, shapes, parameters, arithmetic and memory: a table when printed or shown in a notebook."""
+        return summarize(self.graph, self._phase_name)
+
+    @property
+    def _phase_name(self) -> str:
+        return "TRAIN" if self.phase == caffe_pb2.TRAIN else "TEST"
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
     def __repr__(self) -> str:
         count = sum(entry.blob.count for entry in self.graph.learnable)
-        phase = "TRAIN" if self.phase == caffe_pb2.TRAIN else "TEST"
         return (
-            f"<Net {self.name!r} {phase}: {len(self.layers)} layers, {count:,} parameters, "
+            f"<Net {self.name!r} {self._phase_name}: {len(self.layers)} layers, {count:,} parameters, "
             f"inputs {self.inputs}, outputs {self.outputs}>"
         )
 

@@ -131,7 +131,8 @@ class PycaffeNet:
         backward = self._batch({name: arrays[name] for name in self.outputs if name in arrays})
         values: dict[str, list[np.ndarray]] = {}
         gradients: dict[str, list[np.ndarray]] = {}
-        for inputs, tops in zip_longest(forward, backward, fillvalue={}):
+        nothing: dict[str, Any] = {}
+        for inputs, tops in zip_longest(forward, backward, fillvalue=nothing):
             _collect(values, self.forward(blobs=blobs, **inputs))
             _collect(gradients, self.backward(diffs=diffs, **tops))
         return _joined(values, rows), _joined(gradients, rows)
@@ -147,7 +148,7 @@ class PycaffeNet:
             raise ConfigError(f"arrays must have the same number of rows, and at least one; got {told}")
         return next(iter(lengths.values()))
 
-    def _batch(self, blobs: Mapping[str, Any]) -> Iterator[Arrays]:
+    def _batch(self, blobs: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Arrays cut into batches of the size of the net's first blob; the last is filled up with zeros."""
         arrays = {name: as_numbers(array, f"array for {name!r}") for name, array in blobs.items()}
         size = next(iter(self.blobs.values())).shape[0]

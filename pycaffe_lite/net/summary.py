@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
 from ..blob import Blob
 from ..memory import Memory
+from ..text_table import Column, aligned, bytes_text, html, with_unit
 from .cost import cost
 from .wire import Graph, Node
 
@@ -26,7 +28,13 @@ class Row:
     activation_bytes: int
 
 
-@dataclass
+COLUMNS: list[Column] = [
+    ("layer", "left"), ("type", "left"), ("output shape", "left"), ("parameters", "right"),
+    ("multiply-adds", "right"), ("FLOPs", "right"), ("activations", "right"),
+]  # fmt: skip
+
+
+@dataclass(repr=False)
 class Summary:
     """A net in one phase: its layers, totals, and the samples in a batch."""
 
@@ -36,6 +44,49 @@ class Summary:
     totals: dict[str, int]
     batch: int
     outputs: list[str]
+
+    @property
+    def title(self) -> str:
+        return f"{self.name or 'net'} ({self.phase})"
+
+    def table(self) -> tuple[list[Column], list[list[str]], list[str]]:
+        """Columns, a row for each layer, and the row of totals."""
+        rows = [
+            [
+                row.name, row.type, tops_text(row.tops), f"{row.parameters:,}" if row.parameters else "",
+                with_unit(row.multiply_adds) if row.multiply_adds else "", with_unit(row.flops) if row.flops else "",
+                bytes_text(row.activation_bytes) if row.activation_bytes else "in place" if row.tops else "",
+            ]
+            for row in self.rows
+        ]  # fmt: skip
+        t = self.totals
+        total = [
+            "total", "", "", f"{t['parameters']:,}", with_unit(t["multiply_adds"]), with_unit(t["flops"]),
+            bytes_text(t["activation_bytes"]),
+        ]  # fmt: skip
+        return COLUMNS, rows, total
+
+    def words(self) -> list[str]:
+        """The totals in words, a line each."""
+        t = self.totals
+        fixed = t["parameters"] - t["learnable"]
+        memory = {k: t[f"{k}_bytes"] for k in ("parameter", "activation", "gradient") if t[f"{k}_bytes"]}
+        sample = with_unit(t["multiply_adds"] / max(1, self.batch))
+        return [
+            f"parameters: {t['parameters']:,}" + (f", {fixed:,} of them with lr_mult 0" if fixed else ""),
+            f"multiply-adds: {with_unit(t['multiply_adds'])}, {sample} a sample",
+            "memory: " + ", ".join(f"{kind}s {bytes_text(size)}" for kind, size in memory.items()),
+            f"outputs: {', '.join(self.outputs) or 'none'}",
+        ]
+
+    def __str__(self) -> str:
+        return "\n".join([self.title, *aligned(*self.table()), *self.words()])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """The table for notebooks."""
+        return html(self.title, *self.table()) + "".join(f"<div>{escape(line)}</div>" for line in self.words())
 
     def as_json(self) -> dict[str, Any]:
         """Plain lists and dicts."""
@@ -103,3 +154,10 @@ def size_of(memories: Iterable[Memory]) -> int:
 def shape_text(shape: tuple[int, ...]) -> str:
     """`64x3x227x227`; a scalar is `()`."""
     return "x".join(map(str, shape)) or "()"
+
+
+def tops_text(tops: list[tuple[str, tuple[int, ...]]]) -> str:
+    """Shapes of the tops; their names too where there are several."""
+    if len(tops) == 1:
+        return shape_text(tops[0][1])
+    return ", ".join(f"{name} {shape_text(shape)}" for name, shape in tops)

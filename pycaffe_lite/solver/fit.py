@@ -189,3 +189,31 @@ def reporting(reports: list[Report], more: Sequence[Report]) -> Iterator[None]:
         for report in more:
             reports.remove(report)
             report.close()
+
+
+def fit(
+    solver: Any,
+    iterations: int | None,
+    inputs: Mapping[str, Any] | None,
+    test_inputs: Mapping[str, Any] | None,
+    shuffle: bool,
+    progress: bool | None,
+) -> History:
+    """`Solver.fit`, which see."""
+    if iterations is None:
+        iterations = max(0, solver.param.max_iter - solver.iter)
+    if not isinstance(iterations, (int, np.integer)) or iterations < 0:
+        raise ConfigError(f"fit: iterations must be a number of iterations, got {iterations!r}")
+    if inputs is not None:
+        solver.feeds[solver.net] = Feed(solver.net, inputs, shuffle)
+    if test_inputs is not None:
+        solver.feeds.update((net, Feed(net, test_inputs, shuffle=False)) for net in solver.test_nets)
+    solver.history = History()
+    line = progress_report(solver.iter + iterations, progress)
+    with reporting(solver.report.all, [solver.history, *([line] if line else [])]):
+        if line:
+            line.solving(solver.net.name, solver.param.lr_policy)
+        stopped = solver.train(iterations)
+        if not stopped and solver.param.test_interval and solver.test_nets and solver.test_all() == "none":
+            solver.tested_at = solver.iter
+    return solver.history

@@ -18,8 +18,8 @@ from ..net.locate import MESSAGE, locating
 from ..net.net import Net
 from ..paths import find_path
 from ..proto import upgrade
-from . import check, iterations, keep, policy, resume, rules, snapshot
-from .fit import Feed, History, progress_report, reporting
+from . import check, fit, iterations, keep, policy, resume, rules, snapshot
+from .fit import Feed, History
 from .judge import Judge
 from .nets import NetMaker
 from .report import Output, Report, Reports
@@ -68,8 +68,9 @@ class Solver:
         self.iter = 0
         self.lr_scale = 1.0  # what the policy's rate is multiplied by, once `lr` has been set
         self.history = History()  # of the last `fit`
-        self._feeds: dict[Net, Feed] = {}
-        self._running, self._tested_at = threading.RLock(), -1
+        self.feeds: dict[Net, Feed] = {}  # what gives nets their inputs, where arrays do
+        self.tested_at = -1  # the iteration at which `fit` has ended with a test: none again before it goes on
+        self._running = threading.RLock()
         self.untested: dict[str, Any] | None = None  # in the midst of tests: what they began with
         self.callbacks: list[tuple[Callable[[], None], Callable[[], None]]] = []
         with locating(source):
@@ -101,13 +102,13 @@ class Solver:
 
     @lr.setter
     def lr(self, rate: float) -> None:
-        now = policy.learning_rate(self.param, self.iter, self.judge.drops)
-        if rate != 0 and not (math.isfinite(now) and now):
+        rate, now = _rate("lr", rate), policy.learning_rate(self.param, self.iter, self.judge.drops)
+        if rate and not (math.isfinite(now) and now):
             raise ConfigError(
                 f"lr: the policy {self.param.lr_policy!r} gives {now:g} at iteration {self.iter}, which "
                 f"no factor brings to {rate:g}; set base_lr, or choose another policy"
             )
-        self.lr_scale = _rate("lr", rate) / now if rate else 0.0
+        self.lr_scale = rate / now if rate else 0.0
 
     @property
     def base_lr(self) -> float:
@@ -153,7 +154,7 @@ class Solver:
         if resume_file:
             self.report.restoring(resume_file)
             self.restore(resume_file)
-        stopped = self._steps(max(0, self.param.max_iter - self.iter))
+        stopped = self.train(max(0, self.param.max_iter - self.iter))
         p = self.param
         if p.snapshot_after_train and p.snapshot_prefix and not (p.snapshot and self.iter % p.snapshot == 0):
             self.snapshot()
@@ -167,7 +168,7 @@ class Solver:
 
     def step(self, iterations: int) -> float:
         """Train for so many iterations; returns the (averaged) loss of the last one."""
-        self._steps(iterations)
+        self.train(iterations)
         return self.smoothed_loss.value
 
     def fit(
@@ -187,28 +188,12 @@ class Solver:
         intervals, as in `step`. Where training is interrupted, `solver.history` has what was seen until then, and
         training can go on.
         """
-        if iterations is None:
-            iterations = max(0, self.param.max_iter - self.iter)
-        if not isinstance(iterations, (int, np.integer)) or iterations < 0:
-            raise ConfigError(f"fit: iterations must be a number of iterations, got {iterations!r}")
-        if inputs is not None:
-            self._feeds[self.net] = Feed(self.net, inputs, shuffle)
-        if test_inputs is not None:
-            self._feeds.update((net, Feed(net, test_inputs, shuffle=False)) for net in self.test_nets)
-        self.history = History()
-        line = progress_report(self.iter + iterations, progress)
-        with reporting(self.report.all, [self.history, *([line] if line else [])]):
-            if line:
-                line.solving(self.net.name, self.param.lr_policy)
-            stopped = self._steps(iterations)
-            if not stopped and self.param.test_interval and self.test_nets and self.test_all() == NONE:
-                self._tested_at = self.iter
-        return self.history
+        return fit.fit(self, iterations, inputs, test_inputs, shuffle, progress)
 
     # The loop ----------------------------------------------------------------------------------------------
 
-    def _steps(self, iterations: int) -> bool:
-        """The training loop; whether it was asked to stop. CaffeError if another thread is in it."""
+    def train(self, iterations: int) -> bool:
+        """So many iterations; whether it was asked to stop. CaffeError if another thread is in it."""
         if not self._running.acquire(blocking=False):
             raise CaffeError(f"the solver of net {self.net.name!r} is training in another thread")
         try:
@@ -222,11 +207,11 @@ class Solver:
         self._clock, self._displayed = time.perf_counter(), self.iter
         while self.iter < stop:
             due = p.test_interval and self.iter % p.test_interval == 0 and (self.iter or p.test_initialization)
-            if due and self._tested_at != self.iter:
+            if due and self.tested_at != self.iter:
                 self.settle()
                 if self.test_all() == STOP or self.judge.stop:
                     return True
-            self._tested_at = -1
+            self.tested_at = -1
             with self.net.lock:  # what another thread runs on this net comes before or behind an iteration
                 self.iterate(stop - self.iter)
                 self.iter += 1
@@ -277,8 +262,8 @@ class Solver:
 
     def feed(self, net: Net) -> None:
         """Give a net its next batch, if `fit` was given arrays for it."""
-        if net in self._feeds:
-            self._feeds[net]()
+        if net in self.feeds:
+            self.feeds[net]()
 
     def _display(self, smoothed: float) -> None:
         seconds = time.perf_counter() - self._clock
@@ -313,8 +298,8 @@ class Solver:
         net, batches, tally = self.test_nets[number], self.param.test_iter[number], self.tallies[number]
         self.report.testing(self.iter, number)
         tally.begin()
-        if net in self._feeds:
-            self._feeds[net].begin()
+        if net in self.feeds:
+            self.feeds[net].begin()
         for done in range(batches):
             action = self.action()
             if action == SNAPSHOT:
