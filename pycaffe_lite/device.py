@@ -19,6 +19,8 @@ class Device(Protocol):
     name: str
     asynchronous: bool
     """Whether a run returns before it is done: then `backend/gpu/gpu.py` says what else the device can do."""
+    most_kept_data: int
+    """Bytes up to which the set of a data layer is kept on the device, whole."""
 
     def zeros(self, count: int, dtype: Any) -> Any:
         """A flat array of zeros, 64-byte aligned."""
@@ -56,6 +58,7 @@ class Cpu:
 
     name = "CPU"
     asynchronous = False
+    most_kept_data = 0
 
     def zeros(self, count: int, dtype: Any) -> np.ndarray:
         size = int(count) * np.dtype(dtype).itemsize
@@ -111,8 +114,8 @@ def put(array: Any, values: Any) -> None:
         array.set(np.ascontiguousarray(np.broadcast_to(np.asarray(values, array.dtype), array.shape)))
 
 
-_gpus: dict[tuple[int, tuple[tuple[str, bool], ...]], Device] = {}
-_gpu_options: dict[str, bool] = {}
+_gpus: dict[tuple[int, tuple[tuple[str, Any], ...]], Device] = {}
+_gpu_options: dict[str, Any] = {}
 
 
 def gpu(number: int = 0) -> Device:
@@ -128,8 +131,10 @@ def gpu(number: int = 0) -> Device:
     return _gpus[key]
 
 
-def set_gpu_options(**options: bool) -> None:
-    """For GPUs asked for from now on: `captures` (replay captured graphs, the default), `tf32` (rougher, faster)."""
+def set_gpu_options(**options: Any) -> None:
+    """For GPUs asked for from now on: `captures` (replay captured graphs, the default), `tf32` (rougher, faster),
+    `most_kept_data` (bytes up to which a data layer's set is kept on the device).
+    """
     _gpu_options.update(options)
 
 

@@ -16,7 +16,7 @@ from ..proto import caffe_pb2
 
 
 def add_device_options(parser: argparse.ArgumentParser) -> None:
-    """--gpu, --cpu, --no-graph, --tf32 and --threads."""
+    """--gpu, --cpu, --no-graph, --tf32, --keep-data and --threads."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--gpu", metavar="N", help="compute on GPU number N (default: as solver_mode says)")
     where.add_argument("--cpu", action="store_true", help="compute on the CPU, whatever solver_mode says")
@@ -24,6 +24,9 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
         "--no-graph", action="store_true", help="GPU: launch kernel by kernel, to find faults; same results"
     )
     parser.add_argument("--tf32", action="store_true", help="GPU: faster products that round their inputs to 10 bits")
+    parser.add_argument(
+        "--keep-data", metavar="MB", help="GPU: keep data sets up to this size there, whole (default: 256; 0: none)"
+    )
     parser.add_argument("--threads", metavar="N", help="CPU threads (default: all processors); results stay the same")
 
 
@@ -94,6 +97,10 @@ def choose_device(args: argparse.Namespace, solver: Any = None) -> str:
         except ConfigError as error:
             raise ConfigError(f"--{error}") from error
     device.set_gpu_options(captures=not args.no_graph, tf32=args.tf32)
+    if args.keep_data is not None:
+        if not args.keep_data.isdigit():
+            raise ConfigError(f"--keep-data: must be a number of megabytes, got {args.keep_data!r}")
+        device.set_gpu_options(most_kept_data=int(args.keep_data) << 20)
     if args.gpu is not None:
         if "," in args.gpu or not args.gpu.isdigit():
             raise ConfigError(f"--gpu: must be the number of one GPU, got {args.gpu!r}")

@@ -17,6 +17,8 @@ from pycaffe_lite.data.transform import DataTransformer
 from pycaffe_lite.errors import ConfigError, DataError
 from pycaffe_lite.proto import DataParameter, TransformationParameter
 
+READ_AT_ONCE = 1024  # entries, where all are wanted
+
 
 @dataclass
 class Batch:
@@ -88,6 +90,40 @@ class DatabaseBatches:
         if labels is not None:
             _copy(batch.labels, labels, "labels")
         return batch.keys
+
+    def everything(self, most: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """All entries transformed, and their labels, as they come round and round; then this is paused.
+
+        None if they take more than `most` bytes, come in another order each time, or are not all alike.
+        """
+        shape = self.batch_shape[1:]
+        size = len(self._database) * int(np.prod(shape)) * 4
+        if size > most or self._param.shuffle or self._transformer.is_random:
+            return None
+        self._prefetcher.close()
+        rows = np.empty((len(self._database), *shape), np.float32)
+        labels = np.empty((len(self._database), *self.label_shape[1:]), np.float32)
+        try:
+            for first in range(0, len(rows), READ_AT_ONCE):
+                part = slice(first, min(first + READ_AT_ONCE, len(rows)))
+                samples = self._reader.fetch(np.arange(part.start, part.stop))
+                if not isinstance(samples.pixels, np.ndarray) or samples.labels.shape[1:] != labels.shape[1:]:
+                    raise DataError("entries differ")
+                self._transformer.transform_batch(samples.pixels, rows[part], np.random.default_rng(0))
+                labels[part] = samples.labels
+        except (ConfigError, DataError):  # will be told, if at all, with the batch that it concerns
+            self.restore(self.state())
+            return None
+        return rows, labels
+
+    def pause(self) -> None:
+        """Prepare nothing, until `restore`."""
+        self._prefetcher.close()
+
+    @property
+    def skip(self) -> int:
+        """Which entry is the first sample of the run."""
+        return SampleOrder(len(self._database), self._seed, self._param.shuffle, self._param.rand_skip).skip
 
     @property
     def epoch(self) -> float:

@@ -77,7 +77,7 @@ class MemoryData(DataLayer, type="MemoryData", param="memory_data_param"):
             raise self.data_error("has no data yet; call net.set_input_arrays(data, labels) first")
         rows = slice(self.position, self.position + self.param.batch_size)
         for blob, array in zip(top, (self.data, self.labels)):
-            blob.data[...] = array[rows]
+            blob.feed(array[rows])
         self.position = rows.stop % len(self.data)
         if self.position == 0:
             self.unread = False

@@ -144,7 +144,9 @@ def allocate(graph: Graph, device: Device, share: bool = False, keep: frozenset[
     activations = place(lives, device, share)
     scratch = sum(make_scratch(node, graph, device) for node in graph.nodes)
     arenas = {"parameters": graph.flat_data, "parameter gradients": graph.flat_diff, "activations": activations}
-    return {kind: 0 if arena is None else arena.nbytes for kind, arena in arenas.items()} | {"scratch": scratch}
+    bytes_of = {kind: 0 if arena is None else arena.nbytes for kind, arena in arenas.items()} | {"scratch": scratch}
+    kept = sum(getattr(node.layer, "kept_bytes", 0) for node in graph.nodes)  # data that stay on a GPU
+    return bytes_of | ({"data": kept} if kept else {})
 
 
 def share_owned(node: Node, graph: Graph) -> None:

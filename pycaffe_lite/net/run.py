@@ -39,8 +39,10 @@ class Runner:
     def _guard_inputs(self) -> None:
         """On a GPU, keep the batch in which a fault was found until it is told: no later one takes its place."""
         for node in self.graph.nodes if self.device.asynchronous else ():
-            for top in node.top if not node.bottom else ():
-                top.data_memory.guard = self.faults
+            if not node.bottom:
+                node.layer.guard = self.faults  # type: ignore[attr-defined]
+                for top in node.top:
+                    top.data_memory.guard = self.faults
 
     def _blob_reshaped(self) -> None:
         self._stale = True

@@ -160,8 +160,9 @@ class GuardedLaunch(Launch):
 class EmulatedGpu(Gpu):
     """Implements Gpu. `guarded` is for runs under AddressSanitizer."""
 
-    def __init__(self, captures: bool = True, guarded: bool = GUARDED):
+    def __init__(self, captures: bool = True, guarded: bool = GUARDED, most_kept_data: int = 0):
         super().__init__()
+        self.most_kept_data = most_kept_data
         self.name, self.captures = "emulated GPU", captures
         self.capturing: Capture | None = None
         self.copies = Copies()

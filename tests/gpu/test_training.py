@@ -11,6 +11,7 @@ from emulator import COMPILER, EmulatedGpu
 from pycaffe_lite import device as devices
 from pycaffe_lite.data import mnist, synthetic_digits
 from pycaffe_lite.errors import DataError
+from pycaffe_lite.net.net import Net
 from pycaffe_lite.proto import NetParameter, SolverParameter, upgrade
 from pycaffe_lite.solver.solver import Solver, TrainingError
 
@@ -197,3 +198,64 @@ def test_a_wrong_label_is_named_when_its_batch_is_long_gone(digits, gpu):
         solver.step(9)
     assert solver.iter == 4
     assert not all(np.array_equal(a, b) for a, b in zip(weights(solver), kept))
+
+
+@pytest.mark.skipif(not COMPILER, reason="no g++, which the emulated GPU compiles with")
+class TestDataKeptOnTheDevice:
+    """100 digits in batches of 8: some batches begin at the end of the database and go on at its beginning."""
+
+    @pytest.fixture(autouse=True)
+    def keeping(self):
+        self.gpu = EmulatedGpu(most_kept_data=1 << 20)
+        with devices.using(self.gpu):
+            yield
+
+    def test_batches_are_those_of_the_cpu_and_nothing_moves(self, digits):
+        here = solver_of(digits, display=40)
+        with devices.using(EmulatedGpu()):
+            there = solver_of(digits, display=40)
+        assert here.step(2) == there.step(2)
+        self.gpu.moved.clear()
+        here.step(14)
+        there.step(14)
+        assert [way for way, _ in self.gpu.moved] == ["in", "in", "out", "out"], "rates, a counter; losses, faults"
+        for blob in ("data", "label"):
+            np.testing.assert_array_equal(here.net.blobs[blob].data, there.net.blobs[blob].data)
+        assert all(np.array_equal(a, b) for a, b in zip(weights(here), weights(there)))
+        assert here.net.memory_bytes["data"] == 100 * (28 * 28 + 1) * 4
+
+    def test_a_run_goes_on_where_it_stopped(self, digits, tmp_path):
+        whole = solver_of(digits, snapshot_prefix=str(tmp_path / "lenet"))
+        whole.step(14)
+        state = whole.snapshot()
+        wanted = losses(whole, 3)
+        with devices.using(EmulatedGpu()):  # and elsewhere too
+            streamed = solver_of(digits, random_seed=8)
+        for resumed in (solver_of(digits, random_seed=8), streamed):
+            resumed.restore(state)
+            assert losses(resumed, 3) == wanted
+
+    def test_a_wrong_label_is_named(self, digits):
+        solver = solver_of(digits, display=10)
+        solver.net.layers[0].entries[1][20] = 77
+        with pytest.raises(DataError, match=r"label 77 \(number 4 in the batch\)"):
+            solver.step(9)
+        assert solver.iter == 2
+
+    @pytest.mark.parametrize("change", ["shuffle", "size", "crop"])
+    def test_what_cannot_be_kept_is_streamed(self, digits, change):
+        param = upgrade.read_net(MODELS / "lenet_train_test.prototxt")
+        del param.layer[1:]
+        (data,) = param.layer
+        data.data_param.source = str(digits / "mnist_train_lmdb")
+        if change == "shuffle":
+            data.data_param.shuffle = True
+        elif change == "crop":
+            data.transform_param.crop_size = 20
+        else:
+            self.gpu.most_kept_data = 100 * 28 * 28 * 4 - 1
+        param.state.phase = 0
+        net = Net.from_proto(param)
+        net.run_forward()
+        assert net.layers[0].on_host and "data" not in net.memory_bytes
+        assert [way for way, _ in self.gpu.moved if way == "behind"] == ["behind"] * 2

@@ -56,13 +56,16 @@ def version(number: int) -> str:
 class CupyGpu(Gpu):
     """GPU number `number`. With `tf32` products may round their inputs to 10 bits; without `captures` all is eager."""
 
-    def __init__(self, number: int = 0, captures: bool = True, tf32: bool = False):
+    def __init__(
+        self, number: int = 0, captures: bool = True, tf32: bool = False, most_kept_data: int = Gpu.most_kept_data
+    ):
         super().__init__()
         self.cupy = import_cupy()
         runtime = self.cupy.cuda.runtime
         count = runtime.getDeviceCount()
         if not 0 <= number < count:
             raise DeviceError(f"there is no GPU {number}: this machine has {count}, numbered from 0")
+        self.most_kept_data = most_kept_data
         self._failures = (runtime.CUDARuntimeError, self.cupy.cuda.driver.CUDADriverError)
         self.name, self.number, self.captures = f"GPU {number}", number, captures
         self._device = self.cupy.cuda.Device(number)

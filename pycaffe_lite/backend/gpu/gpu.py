@@ -40,6 +40,7 @@ class Gpu(ABC):
 
     name: str
     asynchronous = True
+    most_kept_data = 256 << 20
     captures = True  # whether programs are captured into graphs
 
     def __init__(self) -> None:
