@@ -133,7 +133,7 @@ def gpu(number: int = 0) -> Device:
 
 def set_gpu_options(**options: Any) -> None:
     """For GPUs asked for from now on: `captures` (replay captured graphs, the default), `tf32` (rougher, faster),
-    `most_kept_data` (bytes up to which a data layer's set is kept on the device).
+    `precision` ("fp16", "bf16"), `most_kept_data` (bytes up to which a data layer's set is kept on the device).
     """
     _gpu_options.update(options)
 

@@ -40,6 +40,12 @@ class DeviceError(CaffeError, RuntimeError):
     """The device asked for is not there, or cannot do what is asked."""
 
 
+class DeviceMemoryError(DeviceError):
+    """A device has too little memory; `available` bytes of it were at our disposal in all."""
+
+    available = 0
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'kernel_size'?"`` when a known word is near, else an empty string."""
     known = list(known)

@@ -10,7 +10,8 @@ thread; who loops over the indices, and on how many threads, is the backend's bu
     relu.cuda("y[i] = x[i] > 0 ? x[i] : slope * x[i];")
 
 Arguments in front of the arrow are read, those behind it are written (or updated). Kinds: `T` the
-net's element type, `int`, `double`; `T*`, `int*` (int32), `long*` (int64), `byte*` (uint8), `double*`.
+net's element type, `int`, `double`; `T*`, `int*` (int32), `long*` (int64), `byte*` (uint8), `half*` (16 bits,
+on a GPU), `double*`.
 Calling a kernel launches it: inside `recording(...)` the launch is appended to a plan, elsewhere it
 runs at once. An argument named `thread` is filled in by the CPU backend (number of the running thread).
 """
@@ -37,7 +38,7 @@ def where(condition: bool, a: Any, b: Any) -> Any:
 
 
 _MATH = {name: getattr(math, name) for name in ("exp", "log", "log1p", "sqrt", "tanh", "pow", "fabs", "floor")}
-_KINDS = ("T", "int", "double", "T*", "int*", "long*", "byte*", "double*")
+_KINDS = ("T", "int", "double", "T*", "int*", "long*", "byte*", "half*", "double*")
 _ITEM = re.compile(r"^(\w+):\s*(\w+\*?)$")
 
 

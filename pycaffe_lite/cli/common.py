@@ -7,16 +7,16 @@ import importlib.util
 import os
 import sys
 import traceback
-from contextlib import suppress
 from typing import Any
 
 from .. import device
 from ..errors import ConfigError, DeviceError
+from ..logs import log
 from ..proto import caffe_pb2
 
 
 def add_device_options(parser: argparse.ArgumentParser) -> None:
-    """--gpu, --cpu, --no-graph, --tf32, --keep-data and --threads."""
+    """--gpu, --cpu, --no-graph, --tf32, --precision, --keep-data and --threads."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--gpu", metavar="N", help="compute on GPU number N (default: as solver_mode says)")
     where.add_argument("--cpu", action="store_true", help="compute on the CPU, whatever solver_mode says")
@@ -24,6 +24,12 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
         "--no-graph", action="store_true", help="GPU: launch kernel by kernel, to find faults; same results"
     )
     parser.add_argument("--tf32", action="store_true", help="GPU: faster products that round their inputs to 10 bits")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "bf16"),
+        default="fp32",
+        help="GPU: what products and convolutions round their inputs to; weights stay fp32, fp16 scales the loss",
+    )
     parser.add_argument(
         "--keep-data", metavar="MB", help="GPU: keep data sets up to this size there, whole (default: 256; 0: none)"
     )
@@ -88,6 +94,15 @@ def stages(args: argparse.Namespace) -> list[str]:
 
 def choose_device(args: argparse.Namespace, solver: Any = None) -> str:
     """Set the device that options and solver ask for; returns the line that says which."""
+    line = _choose_device(args, solver)
+    if args.precision != "fp32" and not device.current().asynchronous:
+        raise ConfigError(
+            f"--precision {args.precision}: needs a GPU, but this runs on the CPU; leave it out, or --gpu 0"
+        )
+    return line
+
+
+def _choose_device(args: argparse.Namespace, solver: Any) -> str:
     from ..backend.cpu import pool
     from ..net.locate import locating
 
@@ -96,7 +111,8 @@ def choose_device(args: argparse.Namespace, solver: Any = None) -> str:
             pool.set_threads(args.threads)
         except ConfigError as error:
             raise ConfigError(f"--{error}") from error
-    device.set_gpu_options(captures=not args.no_graph, tf32=args.tf32)
+    precision = None if args.precision == "fp32" else args.precision
+    device.set_gpu_options(captures=not args.no_graph, tf32=args.tf32, precision=precision)
     if args.keep_data is not None:
         if not args.keep_data.isdigit():
             raise ConfigError(f"--keep-data: must be a number of megabytes, got {args.keep_data!r}")
@@ -118,8 +134,13 @@ def choose_device(args: argparse.Namespace, solver: Any = None) -> str:
                 raise DeviceError(f"solver_mode: {error}") from error
         return f"Using GPU {solver.device_id}"
     if solver is not None and not solver.HasField("solver_mode") and not args.cpu:
-        with suppress(DeviceError):
+        try:
             device.set_mode_gpu()
             return "Using GPU 0: solver_mode is not given, and there is one (--cpu for the CPU)"
+        except DeviceError as error:
+            if precision:
+                raise
+            if importlib.util.find_spec("cupy"):  # there was an intention
+                log.info("solver_mode is not given; %s", error)
     device.set_mode_cpu()
     return "Use CPU."

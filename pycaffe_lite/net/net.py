@@ -17,6 +17,7 @@ from ..blob import Blob
 from ..errors import ConfigError
 from ..layer import Layer
 from ..proto import NetParameter, caffe_pb2, text, upgrade
+from . import budget
 from . import plan as planning
 from .describe import log_net, log_param
 from .locate import MESSAGE, locating
@@ -124,7 +125,8 @@ class Net(PredictingNet):
             self.param = insert_splits(selected)
             folder = os.path.dirname(os.path.abspath(source)) if os.path.exists(source) else ""
             self.graph: Graph = wire(self.param, Options(dtype, alias_in_place, folder))
-            self.memory_bytes = planning.allocate(self.graph, self.device, share_memory, frozenset(keep))
+            with budget.explained(self.graph, share_memory, frozenset(keep)):
+                self.memory_bytes = planning.allocate(self.graph, self.device, share_memory, frozenset(keep))
             self._name_everything()
             self._runner = Runner(self.graph, self.device)
             self._runner.debug_info = param.debug_info

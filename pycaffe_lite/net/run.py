@@ -8,7 +8,7 @@ import numpy as np
 
 from ..device import Device, fetch, put
 from ..errors import CaffeError, ConfigError
-from . import debug
+from . import budget, debug
 from . import plan as planning
 from .plan import Pass, Plan, Step
 from .wire import Graph, reshape
@@ -101,7 +101,8 @@ class Runner:
     def plan(self, direction: Pass) -> Plan:
         """The plan of a pass, recorded if need be."""
         if direction not in self._plans:
-            self._plans[direction] = Plan(self.graph, direction, self.device)
+            with budget.explained(self.graph):
+                self._plans[direction] = Plan(self.graph, direction, self.device)
         return self._plans[direction]
 
     def run_on_host(self, step: Step, direction: Pass) -> bool:

@@ -24,7 +24,7 @@ from ..kernel import recording
 from ..net import debug
 from ..net.net import Net
 from ..net.run import Runner
-from ..net.script import Extra, Script
+from ..net.script import Extra, Piece, Script
 from . import rules
 
 LEAST, MOST = 100, 10000  # iterations that may wait for somebody to ask for their loss
@@ -49,6 +49,8 @@ class Iterations:
         for _ in range(self.param.iter_size):
             solver.feed(net)
             loss += net.run_forward()
+            if self.update.scaling:
+                Piece(net.device, [self.update.scaling.extra]).run()
             net.run_backward()
         loss /= self.param.iter_size
         if not math.isfinite(loss):
@@ -60,9 +62,14 @@ class Iterations:
         before = [entry.blob.data.copy() for entry in self.update.entries] if debugging else []
         self.update.apply(rate, solver.iter)
         if solver.is_displayed(solver.iter) or not net.device.asynchronous:  # elsewhere to ask is to wait
-            solver.tell_clipping()
+            self.tell_clipping()
         if debugging:
             debug.update(net.graph, before)
+
+    def tell_clipping(self) -> None:
+        """Report that the last update had its gradients clipped, if it had."""
+        if norm := self.update.clipped_norm():
+            self.solver.report.clipped(self.solver.iter, norm, self.param.clip_gradients)
 
     def settle(self) -> None:
         """Let the solver tell of all iterations that have run."""
@@ -115,7 +122,8 @@ class RunsAhead(Iterations):
         made = self._scripts.get((first, last))
         if made is None or not made.is_current:
             note = self._record_note(LAST_OF_ITERATION if last else LAST_OF_PASS)
-            parts = ["forward", *([self._begin] if first else []), note, "backward"]
+            scaling = [self.update.scaling.extra] if self.update.scaling else []
+            parts = ["forward", *([self._begin] if first else []), note, *scaling, "backward"]
             made = Script(self.net.runner, [*parts, *([self.update.extra] if last else [])])
             self._scripts[first, last] = made
         return made
@@ -148,7 +156,9 @@ class RunsAhead(Iterations):
         if displayed or self.pending >= self.rows or waited > solver.report.patience:
             self.settle()
         if displayed:
-            solver.tell_clipping()
+            self.tell_clipping()
+            if self.update.scaling:
+                self.update.scaling.tell()
 
     def _fill_table(self, rows: int) -> None:
         """Let the device know the rates of the coming iterations."""

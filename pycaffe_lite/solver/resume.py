@@ -41,6 +41,8 @@ def write(solver: Any, path: str, state: str) -> None:
         "train": of_net(solver.net),
         **tests,
     }
+    if solver.update.scaling:
+        kept["loss_scaling"] = solver.update.scaling.state()
     with open(path, "w", encoding="utf-8") as file:
         json.dump(kept, file, default=_encode)
 
@@ -94,6 +96,8 @@ def restore(solver: Any, kept: dict[str, Any] | None, state: str) -> None:
         random.restore(kept["random"])
         solver.smoothed_loss.restore(kept["smoothed_loss"])
         solver.judge.restore(kept["judge"])
+        if solver.update.scaling and "loss_scaling" in kept:
+            solver.update.scaling.restore(kept["loss_scaling"])
         solver.lr_scale = float(kept.get("lr_scale", 1))
         for net, states in zip([solver.net, *solver.test_nets], [kept["train"], *kept["test"]]):
             restore_net(net, states)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CaffeError, ConfigError, WeightsError
+from ..errors import CaffeError, ConfigError, DeviceError, WeightsError
 from ..formats import solverstate, weights
 from ..formats.files import replacing
 from ..logs import log
@@ -31,6 +31,13 @@ def write(solver: Any) -> str:
         solverstate.write(made, new_state, suffix)
         resume.write(solver, sidecar, new_state)
     return state
+
+
+def with_way_back(error: DeviceError, solver: Any) -> DeviceError:
+    """The error of a device that failed in mid-training, with what is left to go on from."""
+    last = solver.last_snapshot
+    rest = f"the last snapshot is whole, go on with --snapshot {last}" if last else "there is no snapshot to go on from"
+    return DeviceError(f"iteration {solver.iter}: {error}; {rest}")
 
 
 def probe(prefix: str) -> None:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import random
-from ..errors import CaffeError, ConfigError
+from ..errors import CaffeError, ConfigError, DeviceError
 from ..logs import log, tell
+from ..net import budget
 from ..net.locate import MESSAGE, locating
 from ..net.net import Net
 from ..paths import find_path
@@ -66,6 +67,7 @@ class Solver:
         self.report = Reports(reports)
         self.action: Callable[[], str] = lambda: NONE
         self.iter = 0
+        self.last_snapshot: str | None = None  # that was written, or that this goes on from
         self.lr_scale = 1.0  # what the policy's rate is multiplied by, once `lr` has been set
         self.history = History()  # of the last `fit`
         self.feeds: dict[Net, Feed] = {}  # what gives nets their inputs, where arrays do
@@ -81,9 +83,11 @@ class Solver:
         if self.param.random_seed >= 0:
             random.set_random_seed(self.param.random_seed)
         maker = NetMaker(self.param, source, allow_unknown, **net_options)
-        self.net: Net = maker.train()
+        with budget.training_with(rules.find(self.param.type)[1].histories):
+            self.net: Net = maker.train()
+            with budget.explained(self.net.graph):
+                self.update = Update(self.net, self.param)
         self.test_nets: list[Net] = maker.tests(self.net)
-        self.update = Update(self.net, self.param)
         self.iterations, self.tallies = iterations.prepare(self)
         self.judge = Judge(self.param)
         with locating(source):
@@ -198,6 +202,8 @@ class Solver:
             raise CaffeError(f"the solver of net {self.net.name!r} is training in another thread")
         try:
             return self._loop(self.iter + iterations)
+        except DeviceError as error:
+            raise snapshot.with_way_back(error, self) from error
         finally:
             self._running.release()
 
@@ -226,10 +232,7 @@ class Solver:
         return False
 
     def iterate(self, remaining: int = 1) -> None:
-        """One iteration, the first of `remaining`: gradients of iter_size batches, then the update.
-
-        On a GPU it runs ahead: its loss is known after `settle`.
-        """
+        """One iteration, the first of `remaining`. On a GPU it runs ahead: its loss is known after `settle`."""
         self.iterations.run(remaining)
 
     def settle(self) -> None:
@@ -254,11 +257,6 @@ class Solver:
             self.report.step_reached(iteration, "MultiStep", policy.steps_reached(self.param, iteration))
         if displayed:
             self.report.learning_rate(iteration, rate)
-
-    def tell_clipping(self) -> None:
-        """Report that the last update had its gradients clipped, if it had."""
-        if norm := self.update.clipped_norm():
-            self.report.clipped(self.iter, norm, self.param.clip_gradients)
 
     def feed(self, net: Net) -> None:
         """Give a net its next batch, if `fit` was given arrays for it."""
@@ -335,13 +333,14 @@ class Solver:
         """Write model and solver state; returns the path of the state."""
         with self.update.trained_weights():
             keep.write_average(self)
-            path = snapshot.write(self)
+            self.last_snapshot = snapshot.write(self)
         keep.prune(self)
-        return path
+        return self.last_snapshot
 
     def restore(self, path: str | os.PathLike[str]) -> None:
         """Go on from a .solverstate; WeightsError if it is not one, or not of this net and solver."""
         snapshot.restore(self, path)
+        self.last_snapshot = os.fspath(path)
 
     def __repr__(self) -> str:
         return f"<{self.param.type} solver of {self.net.name!r} at iteration {self.iter} of {self.param.max_iter}>"

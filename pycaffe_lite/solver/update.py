@@ -17,6 +17,7 @@ from ..net.net import Net
 from ..net.script import Extra
 from ..ops import BLOCK, block_sum
 from . import policy, rules
+from .scaling import LossScaling
 
 
 @kernel("x: T*, count: int -> partial: double*", over=ops.BLOCKS, work=ops.BLOCK_WORK)
@@ -118,6 +119,8 @@ class Update:
         self.gradients = [entry.blob.diff_memory for entry in self.entries]
         self._updated = self._values + self.gradients + self._histories
         self._squares: Any = None  # sums of squares of all gradients, by block, if they are to be clipped
+        halves = getattr(net.device, "precision", None) == "fp16" and self.dtype == np.float32
+        self.scaling = LossScaling(net) if halves else None
         self._clear, self._apply = net.device.program(self.dtype), net.device.program(self.dtype)
         self.average = self._weights().copy() if param.ema_decay and self.count else None
         self._trained: Any = None  # while the net holds the average: its own weights
@@ -129,6 +132,8 @@ class Update:
         with recording(self._clear):
             ops.fill(0, self.count, self.flat_diff)
         with recording(self._apply):
+            if self.scaling:
+                self.scaling.record(self.flat_diff, self.count, self.numbers)
             if self.param.clip_gradients >= 0:
                 partial = self._squares = self.net.device.zeros(ops.blocks(self.count), np.float64)
                 square_sum(self.flat_diff, self.count, partial)

@@ -21,7 +21,7 @@ def nvidia(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     emulated = EmulatedGpu()
     found: dict[str, Any] = {"cublas": FakeCublas(emulated), "cudnn": FakeCudnn(emulated)}
     monkeypatch.setitem(sys.modules, "cupy", FakeCuPy(emulated))
-    monkeypatch.setattr(libraries, "find", lambda name: (found[name], name) if found.get(name) else None)
+    monkeypatch.setattr(libraries, "find", lambda name, major: (found[name], name) if found.get(name) else None)
     monkeypatch.setattr(device, "_gpus", {})
     monkeypatch.setattr(device, "_gpu_options", {})
     return found

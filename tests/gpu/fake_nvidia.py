@@ -44,6 +44,7 @@ class FakeCuPy:
     def __init__(self, gpu: EmulatedGpu, count: int = 1, driver: int = 13000):
         self.gpu, self.ndarray = gpu, DeviceArray
         self.zeros = gpu.zeros
+        self.get_default_memory_pool = lambda: SimpleNamespace(total_bytes=lambda: 1 << 20)
         runtime = SimpleNamespace(
             CUDARuntimeError=RuntimeFailure,
             getDeviceCount=partial(self._count, count, driver),
@@ -94,7 +95,11 @@ class FakeStream(nullcontext):
 
     def end_capture(self) -> Any:
         self._context.__exit__(None, None, None)
-        return SimpleNamespace(launch=lambda stream: self._made.launch())
+        made = self._made
+        return SimpleNamespace(launch=lambda stream: stream.launch(made))
+
+    def launch(self, graph: Any) -> None:
+        graph.launch()
 
 
 class FakeEvent(EmulatedEvent):
@@ -158,10 +163,35 @@ def matrix(address: int, rows: int, columns: int, dtype: Any) -> np.ndarray:
     return np.frombuffer((ctypes.c_char * count).from_address(address), dtype).reshape(rows, columns)
 
 
+def load(kind: int, address: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers of a type of cuDNN's at an address; of 16-bit ones a copy in float32."""
+    count = int(np.prod(shape))
+    if kind == 9:  # bfloat16
+        bits = matrix(address, 1, count, np.uint16).astype(np.uint32) << 16
+        return bits.view(np.float32).reshape(shape)
+    array = matrix(address, 1, count, {0: np.float32, 1: np.float64, 2: np.float16}[kind]).reshape(shape)
+    return array.astype(np.float32) if kind == 2 else array
+
+
+def store(kind: int, address: int, values: np.ndarray) -> None:
+    """Write numbers as a type of cuDNN's, rounded to the nearest, ties to even."""
+    if kind == 9:
+        bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+        matrix(address, 1, values.size, np.uint16)[...] = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).reshape(1, -1)
+        return
+    dtype = {0: np.float32, 1: np.float64, 2: np.float16}[kind]
+    with np.errstate(over="ignore"):
+        matrix(address, 1, values.size, dtype)[...] = values.reshape(1, -1)
+
+
 class FakeCublas(FakeLibrary):
     """The functions of cuBLAS that are called, column-major as it is."""
 
-    on_stream = ("cublasSgemm_v2", "cublasDgemm_v2")
+    @staticmethod
+    def cublasGetStatusString(status: int) -> bytes:
+        return b"CUBLAS_STATUS_FAKE"
+
+    on_stream = ("cublasSgemm_v2", "cublasDgemm_v2", "cublasGemmEx")
 
     def create(self, out: Any) -> None:
         out.value = 1
@@ -180,7 +210,18 @@ class FakeCublas(FakeLibrary):
         product = alpha.value * (left @ right)
         out[...] = product + beta.value * out if beta.value else product
 
+    def gemm_ex(self, handle, ta, tb, m, n, k, alpha, a, kind, lda, b, b_kind, ldb, beta, c, c_kind, ldc, sum_in, how):
+        """Products of 16-bit numbers, summed in float32: the matrices are put where `gemm` can read them."""
+        assert (b_kind, c_kind, sum_in, how) == (kind, 0, 68, -1)
+        whole = [(a, lda, m if ta else k), (b, ldb, k if tb else n)]
+        wide = [
+            np.ascontiguousarray(load({2: 2, 14: 9}[kind], address, (ld, columns))) for address, ld, columns in whole
+        ]
+        left, right = (array.ctypes.data for array in wide)
+        self.gemm(np.float32, handle, ta, tb, m, n, k, alpha, left, lda, right, ldb, beta, c, ldc)
+
     functions = {
+        "cublasGemmEx": ("piiiiinpiipiinpiiii", gemm_ex),
         "cublasCreate_v2": ("n", create),
         "cublasSetStream_v2": ("pp", None),
         "cublasSetWorkspace_v2": ("pps", None),
@@ -229,12 +270,12 @@ class FakeCudnn(FakeLibrary):
     def array(self, descriptor: int, address: int) -> np.ndarray:
         """The tensor or filter at an address."""
         kind, *shape = self.set[descriptor]
-        return matrix(address, 1, int(np.prod(shape)), [np.float32, np.float64][kind]).reshape(shape)
+        return load(kind, address, shape)
 
     def windows(self, x: np.ndarray, w: np.ndarray, convolution: int, output: tuple[int, ...]):  # type: ignore[no-untyped-def]
         """(tap, slices of padded x that it meets), and the padding."""
         ph, pw, sh, sw, dh, dw, mode, _, group, math = self.set[convolution]
-        assert mode == 1 and math == 3
+        assert mode == 1 and math == self.math
         taps = [
             (
                 r,
@@ -256,6 +297,7 @@ class FakeCudnn(FakeLibrary):
         ends = [self.array(d, p) for d, p in ((first, a), (second, b), (third, c))]
         x, w, y = {"forward": (0, 1, 2), "data": (2, 0, 1), "filter": (0, 2, 1)}[direction]
         x, w, y = ends[x], ends[w], ends[y]
+        self.math = 1 if self.set[first][0] in (2, 9) else 3  # tensor cores for 16 bits, else true fp32
         out, total = ends[2], np.zeros_like(ends[2])
         taps, (ph, pw), group = self.windows(x, w, convolution, y.shape[2:])
         padded = np.pad(x if direction != "data" else total, [(0, 0), (0, 0), (ph, ph), (pw, pw)])
@@ -271,7 +313,7 @@ class FakeCudnn(FakeLibrary):
                     total[o, :, r, col] += np.einsum("nchw,nohw->oc", padded[(slice(None), i, *where)], y[:, o])
         if direction == "data":
             total = padded[:, :, ph : ph + x.shape[2], pw : pw + x.shape[3]]
-        out[...] = alpha.value * total + (beta.value * out if beta.value else 0)
+        store(self.set[third][0], c, alpha.value * total + (beta.value * out if beta.value else 0))
 
     def add_tensor(self, handle, alpha, a, bias, beta, c, y) -> None:
         out = self.array(c, y)

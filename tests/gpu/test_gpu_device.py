@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from emulator import COMPILER, EmulatedGpu
 from exam import Case, Run, build, check_against_cpu
-from fake_nvidia import FakeCuPy, RuntimeFailure
+from fake_nvidia import FakeCuPy, FakeStream, RuntimeFailure
 
 from pycaffe_lite import device as devices
+from pycaffe_lite.backend.gpu import libraries
 from pycaffe_lite.backend.gpu.device import CupyGpu
 from pycaffe_lite.errors import DeviceError
+from pycaffe_lite.proto import NetParameter, SolverParameter
+from pycaffe_lite.proto import text as prototxt
+from pycaffe_lite.solver.solver import Solver
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="no g++, which the emulated GPU compiles with")
 
@@ -98,14 +103,14 @@ def test_a_driver_that_is_too_old_or_missing_is_told(nvidia, monkeypatch, driver
         devices.gpu()
 
 
-def test_too_little_memory_is_told_with_a_way_out(nvidia, monkeypatch):
+def test_too_little_memory_is_told(nvidia, monkeypatch):
     gpu = CupyGpu()
 
     def exhausted(count, dtype):
         raise MemoryError
 
     monkeypatch.setattr(gpu.cupy, "zeros", exhausted)
-    with pytest.raises(DeviceError, match=r"4\.0 MB more are needed, 3\.0 MB of 1024\.0 MB are free.*batch_size"):
+    with pytest.raises(DeviceError, match=r"4\.0 MB more are needed, 3\.0 MB of 1024\.0 MB are free"):
         gpu.zeros(1 << 20, np.float32)
 
 
@@ -117,5 +122,73 @@ def test_a_failure_on_the_way_is_one_clear_message(nvidia):
         raise RuntimeFailure("cudaErrorIllegalAddress: an illegal memory access was encountered")
 
     program.append(lost, None)
-    with pytest.raises(DeviceError, match=r"GPU 0 failed: cudaErrorIllegalAddress.*snapshot before is intact"):
+    with pytest.raises(DeviceError, match=r"GPU 0 failed: cudaErrorIllegalAddress"):
         program.run()
+
+
+SMALL_NET = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 64 dim: 100 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 1000 } }
+layer { name: "loss" type: "Reduction" bottom: "y" top: "loss" loss_weight: 1 }
+"""
+
+
+def limited(monkeypatch, gpu, megabytes):
+    """Let the GPU have so much memory that is not yet used."""
+    left, honest = [megabytes * 2**20], gpu.cupy.zeros
+
+    def zeros(count, dtype):
+        left[0] -= count * np.dtype(dtype).itemsize
+        if left[0] < 0:
+            raise MemoryError
+        return honest(count, dtype)
+
+    monkeypatch.setattr(gpu.cupy, "zeros", zeros)
+    monkeypatch.setattr(type(gpu._device), "mem_info", (int(megabytes * 2**20), 2**30))
+    monkeypatch.setattr(gpu.cupy, "get_default_memory_pool", lambda: SimpleNamespace(total_bytes=lambda: 0))
+
+
+@pytest.mark.parametrize(
+    "megabytes, text",
+    [
+        (0.5, r"activations 0\.5 MB\. No batch_size would fit; take a smaller net"),
+        (1.3, r"needs 1\.7 MB: parameters 0\.4 MB, gradients 0\.4 MB, history 0\.4 MB, activations 0\.5 MB"),
+        (1.5, r"\. A batch_size of 32 with iter_size 2 should fit, for 64 as now"),
+    ],
+)
+def test_a_solver_says_what_needs_the_memory_and_what_would_fit(nvidia, monkeypatch, megabytes, text):
+    gpu = CupyGpu()
+    limited(monkeypatch, gpu, megabytes)
+    param = SolverParameter(net_param=prototxt.parse(SMALL_NET, NetParameter()), base_lr=0.1, lr_policy="fixed")
+    with devices.using(gpu), pytest.raises(DeviceError, match=text):
+        Solver(param)
+
+
+def test_a_device_lost_in_mid_training_leaves_the_last_snapshot(nvidia, tmp_path, monkeypatch):
+    fields = {"snapshot_prefix": str(tmp_path / "small"), "snapshot_after_train": False, "lr_policy": "fixed"}
+    param = SolverParameter(net_param=prototxt.parse(SMALL_NET, NetParameter()), base_lr=1e-9, snapshot=2, **fields)
+    gpu = CupyGpu()
+    with devices.using(gpu):
+        solver = Solver(param)
+    launch, launches = FakeStream.launch, iter(range(10))
+
+    def lost(self, graph):
+        if next(launches) == 3:
+            raise RuntimeFailure("cudaErrorECCUncorrectable")
+        launch(self, graph)
+
+    monkeypatch.setattr(FakeStream, "launch", lost)
+    state = str(tmp_path / "small_iter_4.solverstate")
+    with pytest.raises(DeviceError, match=f"iteration 4: GPU 0 failed: cudaError.*go on with --snapshot {state}"):
+        solver.step(10)
+    with devices.using(devices.CPU):
+        resumed = Solver(param)
+    resumed.restore(state)
+    assert resumed.iter == 4
+
+
+def test_cublas_is_of_the_cuda_that_cupy_has(nvidia, monkeypatch):
+    asked = []
+    monkeypatch.setattr(libraries, "find", lambda name, major: asked.append((name, major)))
+    CupyGpu()
+    assert asked == [("cublas", 12), ("cudnn", 9)]

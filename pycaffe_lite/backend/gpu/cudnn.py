@@ -8,9 +8,12 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...errors import DeviceError
 from ...geometry import Geometry
 from ...kernel import current_launcher, expression
+from .half import CUDNN_TYPES, Halves
 from .libraries import Handle, number, pointer
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 NCHW = 0  # cudnnTensorFormat_t
 TYPES = {4: 0, 8: 1}  # cudnnDataType_t: float, double
 CROSS_CORRELATION = 1  # cudnnConvolutionMode_t
-ANY_MATH, FMA_MATH = 0, 3  # cudnnMathType_t; the first one may use TF32
+ANY_MATH, TENSOR_MATH, FMA_MATH = 0, 1, 3  # cudnnMathType_t; the first one may use TF32
 DETERMINISTIC = 1  # cudnnDeterminism_t
 MOST_ALGORITHMS = 16
 MOST_WORKSPACE = 512 << 20
@@ -109,14 +112,49 @@ class CudnnConvolution(Geometry):
         task.record("ConvolutionBackwardBias", task.one, task.y, dy, task.one, task.bias, db)
 
 
-class Task:
-    """Descriptors of one convolution, and recording of calls that use them."""
+class HalfConvolution(CudnnConvolution):
+    """The same with images, weights and gradients rounded to 16 bits, and summed in float32."""
 
-    def __init__(self, of: Geometry, dtype: Any):
+    def forward(self, x: Any, w: Any, bias: Any, y: Any, relu: bool = False) -> None:
+        if x.dtype != np.float32:
+            super().forward(x, w, bias, y, relu)
+            return
+        task = Task(self, x.dtype, half=True)
+        halves = Halves(task.device.precision, x.size, w.size, y.size)
+        out = halves.room(y.size)
+        task.convolve("Forward", (task.x, halves.of(x)), (task.w, halves.of(w)), (task.y, out))
+        halves.back(out, y, bias=bias, relu=relu, size=self.positions)
+
+    def backward_data(self, dy: Any, w: Any, dx: Any) -> None:
+        if dy.dtype != np.float32:
+            super().backward_data(dy, w, dx)
+            return
+        task = Task(self, dy.dtype, half=True)
+        halves = Halves(task.device.precision, dy.size, w.size, dx.size)
+        out = halves.room(dx.size)
+        task.convolve("BackwardData", (task.w, halves.of(w)), (task.y, halves.of(dy)), (task.x, out))
+        halves.back(out, dx)
+
+    def backward_weights(self, x: Any, dy: Any, dw: Any) -> None:
+        if dy.dtype != np.float32:
+            super().backward_weights(x, dy, dw)
+            return
+        task = Task(self, dy.dtype, half=True)
+        halves = Halves(task.device.precision, x.size, dy.size, dw.size)
+        out = halves.room(dw.size)
+        task.convolve("BackwardFilter", (task.x, halves.of(x)), (task.y, halves.of(dy)), (task.w, out))
+        halves.back(out, dw, accumulate=True)
+
+
+class Task:
+    """Descriptors of one convolution, of 16-bit numbers or of the net's, and recording of calls that use them."""
+
+    def __init__(self, of: Geometry, dtype: Any, half: bool = False):
         self.program = current_launcher()
         self.device: Gpu = self.program.device
         self.dnn: Cudnn = self.device.dnn
-        kind, make = TYPES[dtype.itemsize], self.dnn.descriptor
+        computed, make = TYPES[dtype.itemsize], self.dnn.descriptor
+        kind = CUDNN_TYPES[self.device.precision] if half else computed
         size, output, kernel, stride, pad, dilation = (
             (*missing, *pair)
             for pair, missing in zip(
@@ -128,9 +166,9 @@ class Task:
         self.y = make("Tensor", NCHW, kind, of.batch, of.outputs, *output)
         self.w = make("Filter", kind, NCHW, of.outputs, of.channels // of.group, *kernel)
         self.bias = make("Tensor", NCHW, kind, 1, of.outputs, 1, 1)
-        self.convolution = make("Convolution", *pad, *stride, *dilation, CROSS_CORRELATION, kind)
+        self.convolution = make("Convolution", *pad, *stride, *dilation, CROSS_CORRELATION, computed)
         self.dnn.call("SetConvolutionGroupCount", self.convolution, of.group)
-        self.dnn.call("SetConvolutionMathType", self.convolution, self.dnn.math)
+        self.dnn.call("SetConvolutionMathType", self.convolution, TENSOR_MATH if half else self.dnn.math)
         self.one, self.zero = number(1, dtype), number(0, dtype)
 
     def convolve(self, direction: str, *ends: tuple[Any, Any], accumulate: bool = False) -> None:

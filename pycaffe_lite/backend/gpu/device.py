@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DeviceError
+from ...errors import DeviceError, DeviceMemoryError
 from ...geometry import Geometry
 from ...kernel import current_launcher
+from ...net.budget import megabytes
 from . import libraries
 from .cublas import WORKSPACE, Cublas
-from .cudnn import Cudnn, CudnnConvolution
-from .gpu import Gpu, StreamName
+from .cudnn import Cudnn, CudnnConvolution, HalfConvolution
+from .gpu import Gpu, Precision, StreamName
+from .half import CUDA_TYPES, Halves
 from .source import AnyKernel, cuda_source
 
 log = logging.getLogger("pycaffe_lite")
@@ -54,10 +56,18 @@ def version(number: int) -> str:
 
 
 class CupyGpu(Gpu):
-    """GPU number `number`. With `tf32` products may round their inputs to 10 bits; without `captures` all is eager."""
+    """GPU number `number`. With `tf32` products may round their inputs to 10 bits; without `captures` all is eager.
+
+    With a `precision` float32 products and convolutions read their inputs as numbers of 16 bits.
+    """
 
     def __init__(
-        self, number: int = 0, captures: bool = True, tf32: bool = False, most_kept_data: int = Gpu.most_kept_data
+        self,
+        number: int = 0,
+        captures: bool = True,
+        tf32: bool = False,
+        most_kept_data: int = Gpu.most_kept_data,
+        precision: Precision | None = None,
     ):
         super().__init__()
         self.cupy = import_cupy()
@@ -75,9 +85,25 @@ class CupyGpu(Gpu):
             self._copies = self.cupy.cuda.Stream(non_blocking=True)
         self.blas = self._open_cublas(tf32)
         self.dnn = self._open_cudnn(tf32)
+        self.precision = precision
+        if precision:
+            self._check_precision(precision)
+
+    def _check_precision(self, precision: Precision) -> None:
+        """Refuse what this GPU, or the libraries that are there, cannot compute in."""
+        libraries_of = (("cuBLAS", self.blas, INSTALL), ("cuDNN", self.dnn, INSTALL_CUDNN))
+        for name, found, install in libraries_of:
+            if found is None:
+                raise DeviceError(f"precision {precision} needs {name}, which is not installed: {install}")
+        properties = self.cupy.cuda.runtime.getDeviceProperties(self.number)
+        major, minor = properties["major"], properties["minor"]
+        if precision == "bf16" and major < 8:
+            raise DeviceError(
+                f"precision bf16 needs a GPU of compute capability 8.0, this has {major}.{minor}: use fp16"
+            )
 
     def _open_cublas(self, tf32: bool) -> Cublas | None:
-        found = libraries.find("cublas")
+        found = libraries.find("cublas", self.cupy.cuda.runtime.runtimeGetVersion() // 1000)
         if found is None:
             log.info("cuBLAS is not installed: %s computes matrix products with kernels of caffe-lite's own", self.name)
             return None
@@ -86,7 +112,7 @@ class CupyGpu(Gpu):
             return Cublas(found[0], self._stream.ptr, self.address(self._blas_workspace), tf32)
 
     def _open_cudnn(self, tf32: bool) -> Cudnn | None:
-        found = libraries.find("cudnn")
+        found = libraries.find("cudnn", 9)
         if found is None:
             log.info(
                 "cuDNN is not installed: %s computes convolutions with kernels of caffe-lite's own; for faster ones %s",
@@ -104,12 +130,12 @@ class CupyGpu(Gpu):
                 return self.cupy.zeros(count, dtype)
         except self.cupy.cuda.memory.OutOfMemoryError as error:
             free, total = self._device.mem_info
-            wanted = count * np.dtype(dtype).itemsize
-            raise DeviceError(
-                f"{self.name} has too little memory: {megabytes(wanted)} more are needed, {megabytes(free)} of "
-                f"{megabytes(total)} are free; take a smaller batch_size (with an iter_size that makes up for it), "
-                f"or close what else uses the GPU. caffe-lite summary tells what a net needs"
-            ) from error
+            made = DeviceMemoryError(
+                f"{self.name} has too little memory: {megabytes(count * np.dtype(dtype).itemsize)} more are needed, "
+                f"{megabytes(free)} of {megabytes(total)} are free"
+            )
+            made.available = free + self.cupy.get_default_memory_pool().total_bytes()
+            raise made from error
 
     def owns(self, array: Any) -> bool:
         return isinstance(array, self.cupy.ndarray)
@@ -150,7 +176,7 @@ class CupyGpu(Gpu):
             with self._device, self._stream:
                 yield self._stream
         except self._failures as error:
-            raise DeviceError(f"{self.name} failed: {error}; what was snapshot before is intact") from error
+            raise DeviceError(f"{self.name} failed: {error}") from error
 
     def launcher(
         self, kernel: AnyKernel, dtype: np.dtype[Any], blocks: int, threads: int, packed: Sequence[np.generic]
@@ -179,14 +205,22 @@ class CupyGpu(Gpu):
         if self.blas is None or 0 in (m, n, k):
             super().gemm(a, b, out, m, n, k, trans_a, trans_b, accumulate)
             return
-        addresses = (self.address(array) for array in (a, b, out))
-        call = partial(self.blas.gemm, out.dtype, *addresses, m, n, k, trans_a, trans_b, accumulate)
+        shape = m, n, k, trans_a, trans_b, accumulate
+        if self.precision and out.dtype == np.float32:
+            halves = Halves(self.precision, a.size, b.size)
+            a, b = halves.of(a), halves.of(b)
+            how = partial(self.blas.gemm_of_halves, CUDA_TYPES[self.precision])
+        else:
+            how = partial(self.blas.gemm, out.dtype)
+        call = partial(how, *(self.address(array) for array in (a, b, out)), *shape)
         current_launcher().append(call, (a, b, out))  # type: ignore[attr-defined]
 
     def convolution(self, geometry: Geometry) -> Any:
         planes = len(geometry.size) in (1, 2)
         if self.dnn is not None and planes and geometry.engine != "CAFFE":
-            return geometry.copy_as(CudnnConvolution)
+            return geometry.copy_as(HalfConvolution if self.precision else CudnnConvolution)
+        if self.precision:
+            log.warning("precision %s: a convolution of our own kernels computes in float32", self.precision)
         if geometry.engine == "CUDNN":
             why = "cuDNN is not installed" if planes else f"it has {len(geometry.size)} spatial axes"
             log.warning("engine: CUDNN, but %s: our own kernels compute this convolution", why)
@@ -223,7 +257,3 @@ class Replay:
     def launch(self) -> None:
         with self.device.stream() as stream:
             self.graph.launch(stream)
-
-
-def megabytes(count: int) -> str:
-    return f"{count / 2**20:.1f} MB"

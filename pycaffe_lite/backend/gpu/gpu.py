@@ -19,6 +19,7 @@ from .feed import Feed
 from .program import Chain, Program
 from .source import AnyKernel
 
+Precision = Literal["fp16", "bf16"]
 StreamName = Literal["compute", "copy"]
 
 
@@ -41,6 +42,7 @@ class Gpu(ABC):
     name: str
     asynchronous = True
     most_kept_data = 256 << 20
+    precision: Precision | None = None  # what products and convolutions round float32 to
     captures = True  # whether programs are captured into graphs
 
     def __init__(self) -> None:

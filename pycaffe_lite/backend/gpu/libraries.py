@@ -12,13 +12,14 @@ from typing import Any
 
 from ...errors import DeviceError
 
-MAJORS = {"cublas": (13, 12), "cudnn": (9,)}  # versions of the interface that is called here
-
 
 @cache
-def find(name: str) -> tuple[ctypes.CDLL, str] | None:
-    """A library and where it was found, or None: in NVIDIA's wheels, else where the system looks."""
-    for path in _places(name):
+def find(name: str, major: int) -> tuple[ctypes.CDLL, str] | None:
+    """A library of a major version and where it was found: in NVIDIA's wheels, else where the system looks; or None.
+
+    cuBLAS is to be of the CUDA version that CuPy has: both may be installed, and a driver may be too old for one.
+    """
+    for path in _places(name, major):
         try:
             return ctypes.CDLL(path), path
         except OSError:
@@ -26,14 +27,13 @@ def find(name: str) -> tuple[ctypes.CDLL, str] | None:
     return None
 
 
-def _places(name: str) -> Iterator[str]:
+def _places(name: str, major: int) -> Iterator[str]:
     spec = importlib.util.find_spec("nvidia")
     folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
-    for major in MAJORS[name]:
-        file = f"{name}64_{major}.dll" if sys.platform == "win32" else f"lib{name}.so.{major}"
-        for folder in folders:
-            yield from (str(path) for path in sorted(folder.glob(f"*/*/{file}")))
-        yield file
+    file = f"{name}64_{major}.dll" if sys.platform == "win32" else f"lib{name}.so.{major}"
+    for folder in folders:
+        yield from (str(path) for path in sorted(folder.glob(f"**/{file}")))
+    yield file
 
 
 class Handle:

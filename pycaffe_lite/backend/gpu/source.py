@@ -27,8 +27,9 @@ from ...kernel import CudaTwin, DeviceFunction, Kernel, Parameter, current_launc
 
 THREADS = 256  # of a block, where the twin does not say
 
-POINTED = {"int*": "int", "long*": "long long", "byte*": "unsigned char", "double*": "double", "T*": "T"}
-DTYPES = {"int*": np.int32, "long*": np.int64, "byte*": np.uint8, "double*": np.float64}
+POINTED = {"int*": "int", "long*": "long long", "byte*": "unsigned char", "half*": "unsigned short"}
+POINTED |= {"double*": "double", "T*": "T"}
+DTYPES = {"int*": np.int32, "long*": np.int64, "byte*": np.uint8, "half*": np.uint16, "double*": np.float64}
 ELEMENTS = {"float32": "float", "float64": "double"}
 
 _NAME = re.compile(r"\b[A-Za-z_]\w*\b")

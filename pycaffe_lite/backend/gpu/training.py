@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...ops import BLOCK, BLOCKS, THREADS, block_sum
 from .source import CudaKernel
 
 begin_iteration = CudaKernel(
@@ -46,4 +47,54 @@ note_loss = CudaKernel(
 
 tally = CudaKernel(
     "tally", "x: T*, count: int -> totals: double*", "totals[i] += x[i];", over="count", block=None, names={}
+)
+
+scale_loss = CudaKernel(
+    "scale_loss",
+    "scaling: double*, weight: double, count: int -> diff: T*",
+    "diff[i] = weight * scaling[0];",
+    over="count",
+    block=None,
+    names={},
+)
+
+unscale = CudaKernel(
+    "unscale",
+    "scaling: double*, count: int -> g: T*, partial: int*",
+    """
+    const T factor = 1 / scaling[0];
+    double bad = 0;
+    for (int j = i * BLOCK + threadIdx.x; j < min(count, (i + 1) * BLOCK); j += blockDim.x) {
+        g[j] *= factor;
+        if (!(g[j] - g[j] == 0)) bad = 1;  // an infinity, or NaN
+    }
+    bad = block_sum(bad);
+    if (threadIdx.x == 0) partial[i] = bad > 0;
+    """,
+    over=BLOCKS,
+    block=THREADS,
+    names={"BLOCK": BLOCK, "block_sum": block_sum},
+)
+
+adapt_scale = CudaKernel(
+    "adapt_scale",
+    "partial: int*, blocks: int, interval: int, least: double, most: double, go: int -> scaling: double*, numbers: T*",
+    """
+    // scaling: the scale, updates since it was changed, updates that were left out.
+    if (!numbers[go]) return;
+    int bad = 0;
+    for (int b = 0; b < blocks; ++b) bad |= partial[b];
+    scaling[1] += 1;
+    if (bad) {
+        scaling[0] = max(least, scaling[0] / 2);
+        scaling[1] = numbers[go] = 0;
+        scaling[2] += 1;
+    } else if (scaling[1] >= interval) {
+        scaling[0] = min(most, scaling[0] * 2);
+        scaling[1] = 0;
+    }
+    """,
+    over="1",
+    block=None,
+    names={},
 )
