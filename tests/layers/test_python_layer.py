@@ -99,7 +99,8 @@ def test_it_knows_its_phase_and_message(tmp_path):
         "        self.name = param.name\n"
         "    def reshape(self, bottom, top): top[0].reshape(2)\n"
         "    def forward(self, bottom, top):\n"
-        "        top[0].data[:] = self.phase == caffe.TRAIN, self.name == 'l' and self.param_str == self.param_str_ == 'a b'\n"
+        "        told = self.param_str == self.param_str_ == 'a b'\n"
+        "        top[0].data[:] = self.phase == caffe.TRAIN, self.name == 'l' and told\n"
     )
     prototxt = tmp_path / "net.prototxt"
     prototxt.write_text(f'layer {{ name: "l" top: "y" {body("Knowing", "a b", "knowing")} }}')
