@@ -47,6 +47,7 @@ IMAGES, BLOCK, BLOCKS, TILE, PANELS, PANEL_BLOCKS, DEPTH, KEPT, IN_PLACE, PITCH,
 STEPS = 256  # of a product at a time: a panel of the weights of so many is 32 KB, most of L1
 ROOM = 1 << 17  # floats of a band: half a megabyte, for L2 to hold beside the weights
 SMALL = 512  # values of a channel that is read where it lies
+FEW_CHANNELS = 8
 LONG, FEW = 512, 96  # positions in a row, and in all
 TARGET = 196  # positions in a task, wanted: as often a panel of weights is used once it is in L1
 LINES = ceil_div(ROWS, LANES) * LANES  # of a tile in scratch: `store_transposed` reads squares
@@ -160,9 +161,8 @@ class Cut:
 
     @property
     def in_place(self) -> bool:
-        """Whether the image serves as the band: not a large one, whose channels would pile up in few places of L1."""
-        of = self.of
-        return of.height * of.width <= SMALL and of.stride_y == of.stride_x == 1 and of.pad_y == of.pad_x == 0
+        """Whether images serve as bands."""
+        return is_small(self.of)
 
     @property
     def tile(self) -> int:
@@ -238,6 +238,12 @@ class Cut:
     def scratch(self) -> int:
         """Bytes: sums, and a band."""
         return 4 * (self.kept + (0 if self.in_place else self.band.floats(self.images)))
+
+
+def is_small(of: Plane) -> bool:
+    """Whether images may serve as bands: the channels of large ones would pile up in few places of L1."""
+    small = of.height * of.width <= SMALL or of.group_channels <= FEW_CHANNELS
+    return small and of.stride_y == of.stride_x == 1 and of.pad_y == of.pad_x == 0
 
 
 class Image(Band):

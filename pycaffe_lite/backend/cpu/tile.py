@@ -34,9 +34,28 @@ def multiply_tile(a, a_row, a_step, b, b_step, start, start_row, c, c_row, k, ro
     raise NotImplementedError("compiled code only")
 
 
+MOST_TAPS, MOST_VECTORS, SQUARE = 7, 4, 9
+
+
+def widest(rows: int) -> int:
+    """Vectors that `multiply_taps` may take with so many rows: sums, B and a broadcast number need registers."""
+    registers = 16 if AVX2 and not AVX512 else 32
+    most = MOST_VECTORS if rows < SQUARE else 2  # so B's panels may be longer
+    return max(v for v in range(1, most + 1) if v == 1 or rows * v + v + 1 <= registers)
+
+
 def multiply_neighbours(a, table, b, start, start_row, c, k, rows, vectors, floor):  # type: ignore[no-untyped-def]
     """A tile whose rows of A lie side by side: A[i, p] is a[table[p] + i]. 1 <= vectors <= VECTORS.
 
     B and C are as wide as the tile, `vectors` vectors, row by row; `start` is as in `multiply_tile`.
+    """
+    raise NotImplementedError("compiled code only")
+
+
+def multiply_taps(a, table, pitch, b, start, c, c_row, k, rows, vectors):  # type: ignore[no-untyped-def]
+    """The same for few rows and many vectors: 1 <= rows <= MOST_TAPS, 1 <= vectors <= widest(rows).
+
+    With SQUARE rows they are three lines of three neighbours, the lines `pitch` apart. Rows of c, and of
+    start, are c_row apart.
     """
     raise NotImplementedError("compiled code only")

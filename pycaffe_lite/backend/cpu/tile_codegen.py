@@ -12,7 +12,7 @@ from numba import types
 
 from . import tile, vector_codegen
 from .codegen import I32, I64
-from .tile import ROWS, VECTORS
+from .tile import MOST_TAPS, MOST_VECTORS, ROWS, SQUARE, VECTORS, widest
 from .vector import AVX512, LANES
 from .vector_codegen import FLOAT, FLOAT_POINTER, LONG_POINTER, VECTOR, ZERO, at, fixed
 
@@ -179,6 +179,20 @@ class Neighbours(Assembly):
         return f"addq $${self.vectors * BYTES}, {self.operand['b']}"
 
 
+class Square(Neighbours):
+    """`multiply_taps` with three lines of three neighbours."""
+
+    KEPT = (*Neighbours.KEPT, "pitch")
+
+    def locate(self) -> list[str]:
+        place = self.operand["scratch"]
+        return [*super().locate(), f"leaq ({self.operand['a']}, {place}, 4), {place}"]
+
+    def row_address(self, i: int) -> str:
+        place, pitch = self.operand["scratch"], self.operand["pitch"]
+        return f"{4 * (i % 3)}({place}{('', f', {pitch}', f', {pitch}, 2')[i // 3]})"
+
+
 def _call(form: Assembly, builder: Any, operands: dict[str, Any]) -> None:
     values = {"scratch": ir.Constant(I64, 0)}
     for name, value in operands.items():
@@ -212,9 +226,13 @@ def _portable(builder: Any, of: dict[str, Any], rows: int, vectors: int = VECTOR
         column = at(builder, of["a"], builder.load(builder.gep(of["table"], [p], source_etype=I64), typ=I64))
     else:
         column = at(builder, of["a"], builder.mul(p, of["a_step"]))
+    lines = [column] * rows
+    if rows == SQUARE and "pitch" in of:
+        lines = [at(builder, column, builder.mul(of["pitch"], ir.Constant(I64, i // 3))) for i in range(rows)]
+    within = [i % 3 if rows == SQUARE and "pitch" in of else i for i in range(rows)]
     numbers = [
-        vector_codegen.emit_splat(builder, builder.load(place(column, of["a_row"], i, 0), typ=FLOAT))
-        for i in range(rows)
+        vector_codegen.emit_splat(builder, builder.load(place(line, of["a_row"], i, 0), typ=FLOAT))
+        for line, i in zip(lines, within)
     ]
     following = [
         vector_codegen.emit_multiply_add(builder, numbers[i], parts[j], old) for (i, j), old in zip(tiles, sums)
@@ -299,6 +317,34 @@ def emit_multiply_neighbours(builder: Any, *args: Any) -> None:
     _switch(builder, builder.add(before, of["vectors"]), ROWS * VECTORS, form)
 
 
+TAPS = ("a", "table", "pitch", "b", "start", "c", "c_row", "k", "rows", "vectors")
+
+
+def emit_multiply_taps(builder: Any, *args: Any) -> None:
+    """The form for this number of rows and vectors; those for which registers are lacking are never asked for."""
+    of = dict(zip(TAPS, args))
+    width = builder.mul(of["vectors"], ir.Constant(I64, LANES))
+    shapes = [(r, v) for r in (*range(1, MOST_TAPS + 1), SQUARE) for v in range(1, MOST_VECTORS + 1)]
+
+    def form(number: int) -> None:
+        rows, vectors = shapes[number - 1]
+        vectors = min(vectors, widest(rows))
+        operands = {name: value for name, value in of.items() if name not in ("rows", "vectors")}
+        operands |= {"start_row": of["c_row"], "floor": ir.Constant(FLOAT, tile.FLAT)}
+        if not tile.ASSEMBLY:
+            _portable(builder, {**operands, "a_row": ir.Constant(I64, 1), "b_step": width}, rows, vectors)
+        elif rows == SQUARE:
+            _call(Square(rows, vectors), builder, operands)
+        else:
+            del operands["pitch"]
+            _call(Neighbours(rows, vectors), builder, operands)
+
+    last = ir.Constant(I64, MOST_TAPS + 1)
+    order = builder.select(builder.icmp_signed("<", of["rows"], last), of["rows"], last)
+    before = builder.mul(builder.sub(order, ir.Constant(I64, 1)), ir.Constant(I64, MOST_VECTORS))
+    _switch(builder, builder.add(before, of["vectors"]), len(shapes), form)
+
+
 KINDS = {
     **dict.fromkeys(("a", "b", "start", "c"), FLOAT_POINTER),
     "table": LONG_POINTER,
@@ -312,3 +358,4 @@ def _define(stub: Any, names: tuple[str, ...], emit: Any) -> None:
 
 _define(tile.multiply_tile, TILE, emit_multiply_tile)
 _define(tile.multiply_neighbours, NEIGHBOURS, emit_multiply_neighbours)
+_define(tile.multiply_taps, TAPS, emit_multiply_taps)
