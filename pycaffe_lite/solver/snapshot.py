@@ -23,7 +23,8 @@ def write(solver: Any) -> str:
     base = f"{p.snapshot_prefix}_iter_{solver.iter}"
     suffix = ".h5" if p.snapshot_format == caffe_pb2.SolverParameter.HDF5 else ""
     model, state = f"{base}.caffemodel{suffix}", f"{base}.solverstate{suffix}"
-    made = solverstate.State(solver.iter, model, policy.steps_reached(p, solver.iter), solver.update.histories())
+    steps = policy.steps_reached(p, max(solver.iter - 1, 0))  # as of the last iteration: Caffe counts when it takes one
+    made = solverstate.State(solver.iter, model, steps, solver.update.histories())
     with replacing(model, resume.beside(state), state, make_folder=True) as (new_model, sidecar, new_state):
         solver.report.snapshot("model", model)
         weights.write(solver.net, new_model, suffix, p.snapshot_diff)

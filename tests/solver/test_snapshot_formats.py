@@ -70,6 +70,15 @@ def test_states_are_caffes_byte_for_byte(shared, monkeypatch, tmp_path):
         assert (tmp_path / "ours").read_bytes() == path.read_bytes(), path.name
 
 
+def test_steps_of_the_rate_are_those_of_the_last_iteration():
+    solver = make()
+    solver.param.MergeFrom(text.parse('lr_policy: "step" gamma: 0.5 stepsize: 2', SolverParameter()))
+    for steps in (0, 0, 0, 1, 1):
+        with solverstate.opened(solver.snapshot()) as state:
+            assert state.current_step == steps
+        solver.step(1)
+
+
 def test_hdf5_states_are_laid_out_as_caffe_does(shared, monkeypatch, tmp_path):
     monkeypatch.chdir(shared / "golden" / "solvers")
     for path in caffes_states(shared):
