@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..blob import MAX_COUNT
 from ..data.image_list import ImageListBatches
 from ..data.transform import DataTransformer
 from ._data import StreamLayer, copy_of
@@ -18,6 +19,9 @@ class ImageData(StreamLayer, type="ImageData", param="image_data_param"):
             raise self.error(f"image_data_param.batch_size: must be at least 1, got {p.batch_size}")
         if bool(p.new_height) != bool(p.new_width):
             raise self.error("image_data_param: new_height and new_width must be given together")
+        if 3 * p.new_height * p.new_width > MAX_COUNT:
+            size = f"{p.new_height} x {p.new_width}"
+            raise self.error(f"image_data_param: new_height and new_width: no image can be as large as {size}")
         for field in ("short_side", "dataset_share_per_node"):
             if p.HasField(field):
                 raise self.error(f"image_data_param.{field}: is NVIDIA's, and not supported by caffe-lite")

@@ -306,6 +306,12 @@ SIX = "transform_param { crop_size: 6 }"
         ("HDF5Data", 'source: "a" batch_size: 1', SIX, "transform_param: HDF5 data are taken as they are"),
         ("ImageData", "", "", "image_data_param.source: must name a list of images"),
         ("ImageData", 'source: "a" batch_size: 0', "", "batch_size: must be at least 1, got 0"),
+        (
+            "ImageData",
+            'source: "a" new_width: 2147483647 new_height: 3',
+            "",
+            "no image can be as large as 3 x 2147483647",
+        ),
         ("ImageData", 'source: "a" new_width: 3', "", "new_height and new_width must be given together"),
         ("ImageData", 'source: "a" short_side: 3', "", "short_side: is NVIDIA's"),
         ("WindowData", "", SIX, "window_data_param.source: must name a window file"),
