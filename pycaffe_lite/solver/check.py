@@ -52,8 +52,9 @@ def check_numbers(p: Any) -> None:
         if getattr(p, name) < 1:
             raise ConfigError(f"{name}: must be at least 1, got {getattr(p, name)}")
     for name in NOT_NEGATIVE:
-        if getattr(p, name) < 0:
-            raise ConfigError(f"{name}: must not be negative, got {getattr(p, name):g}")
+        if (value := getattr(p, name)) < 0:
+            shown = f"{value:g}" if isinstance(value, float) else value
+            raise ConfigError(f"{name}: must not be negative, got {shown}")
     for name in BELOW_ONE:
         if not 0 <= getattr(p, name) < 1:
             raise ConfigError(f"{name}: must be at least 0 and below 1, got {getattr(p, name):g}")

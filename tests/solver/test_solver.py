@@ -321,7 +321,7 @@ REFUSED = {
     "iter_size": ('net: "net.prototxt" iter_size: 0', r":1:\d+: iter_size: must be at least 1, got 0"),
     "average_loss": ('net: "net.prototxt" average_loss: -1', "average_loss: must be at least 1, got -1"),
     "display": ('net: "net.prototxt" display: -1', "display: must not be negative, got -1"),
-    "max_iter": ('net: "net.prototxt" max_iter: -1', "max_iter: must not be negative, got -1"),
+    "max_iter": ('net: "net.prototxt" max_iter: -2147483648', "max_iter: must not be .* got -2147483648"),
     "snapshot": ('net: "net.prototxt" snapshot: -1', "snapshot: must not be negative, got -1"),
     "weight_decay": ('net: "net.prototxt" weight_decay: -0.5', r"weight_decay: must not be negative, got -0\.5"),
     "momentum": ('net: "net.prototxt" momentum: 1', "momentum: must be at least 0 and below 1, got 1"),
