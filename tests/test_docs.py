@@ -64,3 +64,19 @@ def test_the_net_of_the_pycaffe_page_runs(tmp_path, monkeypatch):
     with pytest.raises(ConfigError) as refused:
         exec(compile(code.replace("kernel_size=5", "kernal_size=5"), "train.py", "exec"), {})
     assert str(refused.value) in page
+
+
+def test_the_page_on_python_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text("utf-8"), re.DOTALL)
+    assert len(blocks) >= 7
+    space: dict[str, object] = {}
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"python.md, block {number}", "exec"), space)
+    shown = capsys.readouterr().out
+    for line in re.findall(r"# (.*)", "\n".join(blocks)):
+        if line.startswith(("net 'digits' has", "parameter 0 of")):
+            assert line in shown
+    assert "<Net 'digits' TEST: 8 layers, 11,738 parameters, inputs ['data', 'label'], outputs" in shown
+    assert space["history"].tests["accuracy"][-1, 1] > 0.9
+    assert space["scores"].shape == (100, 10) and space["features"].shape == (7, 8, 12, 12)
