@@ -80,3 +80,17 @@ def test_the_page_on_python_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     assert "<Net 'digits' TEST: 8 layers, 11,738 parameters, inputs ['data', 'label'], outputs" in shown
     assert space["history"].tests["accuracy"][-1, 1] > 0.9
     assert space["scores"].shape == (100, 10) and space["features"].shape == (7, 8, 12, 12)
+
+
+def test_the_example_on_weights_runs(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("safetensors")
+    monkeypatch.chdir(tmp_path)
+    source = (
+        INPUT
+        + 'layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 2 } }'
+    )
+    (tmp_path / "net.prototxt").write_text(source)
+    Net("net.prototxt", caffe_pb2.TEST).save("net.caffemodel")
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "files.md").read_text("utf-8"), re.DOTALL)
+    exec(compile(code, "files.md", "exec"), {})
+    assert capsys.readouterr().out == "1 layer(s) with 8 parameters loaded from net.safetensors\n"
