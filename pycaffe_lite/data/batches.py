@@ -53,7 +53,7 @@ class DatabaseBatches:
         if not data_param.source:
             raise ConfigError("data_param.source: must name a database")
         if not data_param.batch_size:
-            raise ConfigError("data_param.batch_size: must be at least 1")
+            raise ConfigError("data_param.batch_size: must be at least 1, got 0")
         self.batch_size: int = data_param.batch_size
         self._param = data_param
         transformer = DataTransformer(transform_param, phase)
