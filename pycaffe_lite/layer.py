@@ -110,6 +110,7 @@ class Layer:
     differentiable: bool = True  # has a backward at all
     is_loss: bool = False  # first top has loss weight 1 unless told otherwise; tops may be left unnamed
     no_gradient_to: tuple[int, ...] = ()  # bottoms that force_backward does not reach (labels)
+    caller_fills: bool = False  # forward leaves the tops alone: their values are the caller's
     on_host: bool = False  # forward and backward run on the host, each time, with Blobs
     shares_data: bool = False  # tops are the bottom's memory (Split, Flatten): forward has nothing to do
     shares_diff: bool = False  # the same for gradients

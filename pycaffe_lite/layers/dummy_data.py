@@ -31,6 +31,7 @@ class DummyData(DataLayer, type="DummyData", param="dummy_data_param"):
         self.sizes = self.for_each_top([tuple(shape) for shape in shapes])
         self.fillers = self.for_each_top(p.data_filler or [caffe_pb2.FillerParameter()])
         self.on_host = any(filler.type != "constant" for filler in self.fillers)
+        self.caller_fills = not self.on_host
         self.generator = random.new_generator()
 
     def check_times(self, name, allowed):

@@ -11,6 +11,7 @@ class Input(Layer, type="Input", param="input_param"):
     bottoms, tops = exactly(0), at_least(1)
     differentiable = False
     backward_reads = ()
+    caller_fills = True
 
     def setup(self):
         given, wanted = len(self.param.shape), len(self.message.top)

@@ -135,7 +135,7 @@ class Net(PredictingNet):
                 self.share_trained_layers_with(trained)
         planning.set_loss_diffs(self.graph)
         for node in self.graph.nodes:
-            node.layer.start(node.top)
+            node.layer.start([dict(node.renamed).get(top, top) for top in node.top])
         log_net(self)
 
     def _name_everything(self) -> None:

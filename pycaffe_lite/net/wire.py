@@ -45,7 +45,7 @@ class Node:
     loss_weights: list[float] = field(default_factory=list)
     params: Sequence[Param] = ()
     needs_backward: bool = False
-    renamed: list[tuple[Blob, Blob]] = field(default_factory=list)  # of an Input: see `rename_inputs`
+    renamed: list[tuple[Blob, Blob]] = field(default_factory=list)  # see `rename_inputs`
 
 
 @dataclass
@@ -316,7 +316,7 @@ def rename_inputs(graph: Graph) -> None:
     copy), what he reads there is the last layer's top, and its gradient is the input's.
     """
     for node in graph.nodes:
-        if node.layer.type == "Input":
+        if node.layer.caller_fills:
             named = [graph.blobs[name] for name in node.top_names]
             node.renamed = [(top, last) for top, last in zip(node.top, named) if top is not last]
 

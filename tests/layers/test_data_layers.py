@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pycaffe_lite.errors import ConfigError, DataError
+from pycaffe_lite.errors import CaffeError, ConfigError, DataError
 from pycaffe_lite.net.net import Net
 from pycaffe_lite.proto import NetParameter, text
 
@@ -70,7 +70,7 @@ def test_images_are_transformed_and_must_be_used_up_first(caplog):
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(data, labels, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(CaffeError, match=message):
         net_of(MEMORY).set_input_arrays(data, labels)
 
 

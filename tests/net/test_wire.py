@@ -348,6 +348,20 @@ def test_an_input_written_in_place_is_one_blob_as_in_caffe(above, value, slope, 
         np.testing.assert_allclose(net.blobs["x"].diff, np.broadcast_to(gradient, x.shape))
 
 
+def test_constants_written_in_place_are_the_callers_too():
+    source = """layer { name: "d" type: "DummyData" top: "d" dummy_data_param { shape { dim: 3 }
+        data_filler { type: "constant" value: 2 } } }"""
+    net = Net.from_proto(
+        in_phase(source + layer("Scale", "d", "d", more="scale_param { axis: 0 filler { value: 3 } }"))
+    )
+    assert net.blobs["d"].data.tolist() == [2, 2, 2]
+    net.run_forward()
+    assert net.blobs["d"].data.tolist() == [6, 6, 6]
+    net.blobs["d"].data[...] = [1, 2, 3]
+    net.run_forward()
+    assert net.blobs["d"].data.tolist() == [3, 6, 9]
+
+
 # Names -----------------------------------------------------------------------------------------------------------
 
 
