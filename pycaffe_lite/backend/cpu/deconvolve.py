@@ -2,8 +2,8 @@
 
     products[(channel, tap), positions] = weights'[(channel, tap), outputs] * dy[outputs, positions]
 
-A task takes some channels of some images (or some rows of one). Their products stay in scratch, and every
-value of dx picks up the products of the taps that met it, in the order of the taps: nothing is scattered,
+A task takes some channels of some images (or some rows of one). Products stay in scratch, and every
+value of dx picks up the products of the taps that met it, column by column: nothing is scattered,
 nothing is computed that no one wants.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from ...kernel import T, device_function, kernel
 from .atoms import offset
-from .gemm import DEPTH, PANELS, ceil_div, tile_height, wanted_tasks
+from .gemm import DEPTH, ceil_div, tile_height, wanted_tasks
 from .panels import pack
 from .plane import (
     BATCH,
@@ -37,16 +37,19 @@ from .plane import (
     TAPS,
     Plane,
 )
-from .tile import FLAT, WIDTH, multiply_tile
-from .vector import LANES, add, floats_at, load_between, load_some, splat, store, store_some
+from .tile import FLAT, ROWS, WIDTH, multiply_tile
+from .vector import LANES, add, floats_at, load, load_between, load_some, longs, splat, store, store_some
 from .workspace import scratch
 
 # The pass's own numbers in its plan, behind the geometry; there is no band.
-IMAGES, SLICE, SLICES, BLOCK, BLOCKS, TILE, LENGTH, ROW_TAPS, COLUMN_TAPS, FIELDS = range(TAPS + 1, TAPS + 11)
+IMAGES, SLICE, SLICES, BLOCK, BLOCKS, AT_ONCE, TILE, LENGTH, COLUMN_TAPS, FIELDS = range(TAPS + 1, TAPS + 11)
 
-ROOM = 1 << 16  # floats of products that a task should keep: a quarter of a megabyte
+LINE, LINES, ROW, SPAN_FIELDS = range(4)  # of dy that a row of the kernel meets
+
+FEW = 6144  # products at a time: 24 KB, half of L1
+ROOM = 1 << 18  # floats of products of one channel, or of dy, that a task should keep: a megabyte
 FEWEST_ROWS = 112  # (channel, tap) of a task: they share the packing of dy
-TARGET = 128  # positions of a task, at least, if there are as many images
+TARGET = 64  # positions of a task, at least, if there are as many images
 
 
 @kernel(
@@ -70,37 +73,48 @@ def deconvolve_block(i, plan, w, dy, scratch, thread, tasks, dx):  # type: ignor
     first = max(0, (row + plan[PAD_Y] - reach + plan[STRIDE_Y] - 1) // plan[STRIDE_Y])
     last = max(first, min(plan[OUT_HEIGHT], (row + rows - 1 + plan[PAD_Y]) // plan[STRIDE_Y] + 1))
     products = floats_at(scratch[thread])
-    panels = offset(products, plan[SLICE] * plan[TAPS] * plan[LENGTH])
-    multiply_dy(plan, w, dy, image, images, group, channel, channels, first, last, panels, products)
-    for n in range(images):
-        for c in range(channels):
-            place = ((image + n) * plan[CHANNELS] + group * group_channels + channel + c) * plan[HEIGHT]
-            lines = offset(products, c * plan[TAPS] * plan[LENGTH] + n * (last - first) * plan[OUT_WIDTH])
-            for r in range(row, row + rows):
-                gather_row(plan, lines, first, last, r, panels, offset(dx, (place + r) * plan[IMAGE_WIDTH]))
+    panels = offset(products, plan[AT_ONCE] * plan[TAPS] * plan[LENGTH])
+    sums = offset(panels, plan[OUTPUTS] // plan[GROUP] * plan[LENGTH])
+    spans = longs(offset(sums, plan[BLOCK] * LANES))
+    find_spans(plan, first, last, row, rows, spans)
+    pack_rows(plan, dy, image, images, group, first, last, panels)
+    each = (last - first) * plan[OUT_WIDTH]
+    for c in range(channel, channel + channels, plan[AT_ONCE]):
+        some = min(plan[AT_ONCE], channel + channels - c)
+        multiply_dy(plan, w, group, c, some, panels, images * each, products)
+        for n in range(images):
+            for k in range(some):
+                place = ((image + n) * plan[CHANNELS] + group * group_channels + c + k) * plan[HEIGHT] + row
+                lines = offset(products, k * plan[TAPS] * plan[LENGTH] + n * each)
+                gather_rows(plan, lines, spans, rows, sums, offset(dx, place * plan[IMAGE_WIDTH]))
 
 
 @device_function
-def multiply_dy(plan, weights, dy, image, images, group, channel, channels, first, last, panels, products):  # type: ignore[no-untyped-def]
-    """The products of all taps of some channels with rows first..last-1 of dy."""
+def pack_rows(plan, dy, image, images, group, first, last, panels):  # type: ignore[no-untyped-def]
+    """Rows first..last-1 of dy in a group, for some images, as panels."""
+    outputs, size = plan[OUTPUTS] // plan[GROUP], plan[OUT_HEIGHT] * plan[OUT_WIDTH]
+    each = (last - first) * plan[OUT_WIDTH]
+    source = offset(dy, (image * plan[OUTPUTS] + group * outputs) * size + first * plan[OUT_WIDTH])
+    for q in range(0, images * each, WIDTH):
+        panel = offset(panels, q * outputs)
+        pack_positions(source, plan[OUTPUTS] * size, size, each, q, images * each, outputs, panel)
+
+
+@device_function
+def multiply_dy(plan, weights, group, channel, channels, panels, positions, products):  # type: ignore[no-untyped-def]
+    """The products of all taps of some channels with dy; there are few channels, so that products stay in L1."""
     outputs, rows, tile, length = plan[OUTPUTS] // plan[GROUP], channels * plan[TAPS], plan[TILE], plan[LENGTH]
-    size, each = plan[OUT_HEIGHT] * plan[OUT_WIDTH], (last - first) * plan[OUT_WIDTH]
     step = plan[CHANNELS] // plan[GROUP] * plan[TAPS]  # from the weights of one output to those of the next
     lines = offset(weights, group * outputs * step + channel * plan[TAPS])
-    source = offset(dy, (image * plan[OUTPUTS] + group * outputs) * size + first * plan[OUT_WIDTH])
-    for p in range(0, images * each, PANELS * WIDTH):
-        stop = min(p + PANELS * WIDTH, images * each)
-        for o in range(0, outputs, DEPTH):
-            depth = min(DEPTH, outputs - o)
-            for q in range(p, stop, WIDTH):
-                panel = offset(panels, (q - p) * depth)
-                pack_positions(offset(source, o * size), plan[OUTPUTS] * size, size, each, q, stop, depth, panel)
+    for o in range(0, outputs, DEPTH):
+        depth = min(DEPTH, outputs - o)
+        for q in range(0, positions, WIDTH):
+            panel = offset(panels, q * outputs + o * WIDTH)
             for row in range(0, rows, tile):
                 a, height = offset(lines, o * step + row), min(tile, rows - row)
-                for q in range(p, stop, WIDTH):
-                    place, panel = offset(products, row * length + q), offset(panels, (q - p) * depth)
-                    start = place if o > 0 else floats_at(0)
-                    multiply_tile(a, 1, step, panel, WIDTH, start, length, place, length, depth, height, T(FLAT))
+                place = offset(products, row * length + q)
+                start = place if o > 0 else floats_at(0)
+                multiply_tile(a, 1, step, panel, WIDTH, start, length, place, length, depth, height, T(FLAT))
 
 
 @device_function
@@ -126,40 +140,51 @@ def pack_positions(source, image_pitch, channel_pitch, each, position, stop, dep
 
 
 @device_function
-def gather_row(plan, products, first, last, row, spare, dx):  # type: ignore[no-untyped-def]
-    """One row of dx in one channel: every value is the sum of the products of the taps that met it."""
+def gather_rows(plan, products, spans, rows, sums, dx):  # type: ignore[no-untyped-def]
+    """Some rows of dx in one channel: every value is the sum of the products of the taps that met it."""
     stride, width = plan[STRIDE_X], plan[IMAGE_WIDTH]
-    y = (row + plan[PAD_Y]) // plan[STRIDE_Y]
-    row_taps = offset(plan, plan[ROW_TAPS] + (row + plan[PAD_Y] - y * plan[STRIDE_Y]) * (2 * plan[KERNEL_Y] + 1))
     for phase in range(stride):
         x = (phase + plan[PAD_X]) // stride
         column_taps = offset(plan, plan[COLUMN_TAPS] + (phase + plan[PAD_X] - x * stride) * (2 * plan[KERNEL_X] + 1))
         count = (width - phase + stride - 1) // stride
         for j in range(0, count, LANES):
-            total = gather_lanes(plan, products, first, last, y, x + j, row_taps, column_taps)
-            if stride == 1:
-                store_some(offset(dx, j), total, count - j)
-            else:
-                store(spare, total)
-                for lane in range(min(LANES, count - j)):
-                    dx[(j + lane) * stride + phase] = spare[lane]
+            for r in range(rows):
+                store(offset(sums, r * LANES), splat(T(0)))
+            for t in range(column_taps[0]):
+                at = x + j + column_taps[2 + 2 * t]
+                place = offset(products, column_taps[1 + 2 * t] * plan[LENGTH] + at)
+                add_column(plan, place, spans, -at, plan[OUT_WIDTH] - at, sums)
+            for r in range(rows):
+                line = offset(dx, r * width + j * stride + phase)
+                if stride == 1:
+                    store_some(line, load(offset(sums, r * LANES)), count - j)
+                else:
+                    for lane in range(min(LANES, count - j)):
+                        line[lane * stride] = sums[r * LANES + lane]
 
 
 @device_function
-def gather_lanes(plan, products, first, last, y, x, row_taps, column_taps):  # type: ignore[no-untyped-def]
-    """LANES values of dx: those whose first tap, if there were one, would meet them at output (y, x)."""
-    width = plan[OUT_WIDTH]
-    total = splat(T(0))
-    for s in range(row_taps[0]):
-        line = y + row_taps[2 + 2 * s]
-        if line < first or line >= last:
-            continue
-        for t in range(column_taps[0]):
-            at = x + column_taps[2 + 2 * t]
-            tap = row_taps[1 + 2 * s] * plan[KERNEL_X] + column_taps[1 + 2 * t]
-            place = offset(products, tap * plan[LENGTH] + (line - first) * width + at)
-            total = add(total, load_between(place, -at, width - at))
-    return total
+def add_column(plan, products, spans, low, high, sums):  # type: ignore[no-untyped-def]
+    """What the taps of one column of the kernel gave to LANES values of each row; lanes low..high-1 exist."""
+    width, step = plan[OUT_WIDTH], plan[STRIDE_Y] * LANES
+    for tap in range(plan[KERNEL_Y]):
+        span = offset(spans, tap * SPAN_FIELDS)
+        place = offset(sums, span[ROW] * LANES)
+        line = offset(products, tap * plan[KERNEL_X] * plan[LENGTH] + span[LINE] * width)
+        for i in range(span[LINES]):
+            at = offset(place, i * step)
+            store(at, add(load(at), load_between(offset(line, i * width), low, high)))
+
+
+@device_function
+def find_spans(plan, first, last, row, rows, spans):  # type: ignore[no-untyped-def]
+    """For each row of the kernel: from which line of dy on (seen from `first`) it meets which of these rows of dx."""
+    stride = plan[STRIDE_Y]
+    for tap in range(plan[KERNEL_Y]):
+        span = offset(spans, tap * SPAN_FIELDS)
+        shift = row + plan[PAD_Y] - tap * plan[DILATION_Y]  # row r meets line (r + shift) / stride
+        begin, end = max(first, (max(0, shift) + stride - 1) // stride), min(last, (shift + rows - 1) // stride + 1)
+        span[LINE], span[LINES], span[ROW] = begin - first, max(0, end - begin), begin * stride - shift
 
 
 def taps_by_phase(kernel: int, stride: int, dilation: int) -> list[int]:
@@ -187,7 +212,7 @@ class Cut:
         """Rows of dx: all of them, unless the products of one channel alone take too much room."""
         of = self.of
         rows = of.height
-        while rows > 1 and of.taps * self.out_rows(rows) * of.out_width > 4 * ROOM:
+        while rows > 1 and max(of.taps, of.group_outputs) * self.out_rows(rows) * of.out_width > ROOM:
             rows = ceil_div(rows, 2)
         return rows
 
@@ -204,13 +229,17 @@ class Cut:
 
     @cached_property
     def slice(self) -> int:
-        """Channels of a task."""
-        of, channels = self.of, self.of.group_channels
-        slices = ceil_div(channels, max(1, ROOM // (of.taps * self.length)))
+        """Channels of a task: they share the packing of dy."""
+        of, channels, slices = self.of, self.of.group_channels, 1
         others = ceil_div(of.batch, self.images) * ceil_div(of.height, self.block) * of.group
         while slices * others < wanted_tasks() and ceil_div(channels, slices) * of.taps > FEWEST_ROWS:
             slices += 1
         return ceil_div(channels, slices)
+
+    @property
+    def at_once(self) -> int:
+        """Channels whose products are kept at a time: enough to fill a tile."""
+        return min(self.slice, max(FEW // (self.of.taps * self.length), ceil_div(ROWS, self.of.taps)))
 
     @property
     def slices(self) -> int:
@@ -218,7 +247,7 @@ class Cut:
 
     @property
     def tile(self) -> int:
-        return tile_height(self.slice * self.of.taps)
+        return tile_height(self.at_once * self.of.taps)
 
     @property
     def tasks(self) -> int:
@@ -228,16 +257,16 @@ class Cut:
     @property
     def plan(self) -> np.ndarray:
         of = self.of
-        rows = taps_by_phase(of.kernel_y, of.stride_y, of.dilation_y)
         columns = taps_by_phase(of.kernel_x, of.stride_x, of.dilation_x)
-        own = self.images, self.slice, self.slices, self.block, ceil_div(of.height, self.block), self.tile, self.length
-        return np.array([*astuple(of), of.taps, *own, FIELDS, FIELDS + len(rows), *rows, *columns], np.int64)
+        blocks = ceil_div(of.height, self.block)
+        own = self.images, self.slice, self.slices, self.block, blocks, self.at_once, self.tile, self.length
+        return np.array([*astuple(of), of.taps, *own, FIELDS, *columns], np.int64)
 
     @property
     def scratch(self) -> int:
-        """Bytes: products, panels, and room to spill."""
-        panels = PANELS * WIDTH * min(DEPTH, self.of.group_outputs)
-        return 4 * (self.slice * self.of.taps * self.length + panels + WIDTH)
+        """Bytes: products, panels, sums of rows, spans."""
+        products = (self.at_once * self.of.taps + self.of.group_outputs) * self.length
+        return 4 * (products + self.block * LANES + 2 * SPAN_FIELDS * self.of.kernel_y + WIDTH)
 
 
 def deconvolve(of: Plane, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> None:
