@@ -21,6 +21,7 @@ VERBS = (
     "convert-imageset",
     "mean",
     "classify",
+    "extract-features",
     "layers",
     "lint",
     "summary",

@@ -42,7 +42,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--check-size", action="store_true", help="refuse images of different sizes")
     parser.add_argument("--encoded", action="store_true", help="store files as they are instead of pixels: smaller")
     parser.add_argument("--encode-type", metavar="T", help="encode as T (jpg, png ...); includes --encoded")
-    parser.add_argument("--backend", default="lmdb", metavar="B", help="the kind of database: lmdb (default)")
+    parser.add_argument("--backend", default="lmdb", metavar="B", help="lmdb (default) or leveldb")
     parser.add_argument("--labels", metavar="FILE", help="write the names of the classes into this file, one a line")
     parser.add_argument("--force", action="store_true", help="replace a database that is there already")
     parser.set_defaults(run=run)
@@ -83,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
     if len(args.files) not in (2, 3):
         raise ConfigError(f"ROOT, LIST (if there is one) and DB are wanted, got {' '.join(args.files)}")
     args.root, args.list, args.database = args.files if len(args.files) == 3 else (args.files[0], None, args.files[1])
-    if args.backend.lower() != "lmdb":
-        raise ConfigError(f"--backend: must be lmdb, got {args.backend!r} (LevelDB databases are read, not written)")
+    if args.backend.lower() not in ("lmdb", "leveldb"):
+        raise ConfigError(f"--backend: must be lmdb or leveldb, got {args.backend!r}")
     if args.labels and args.list:
         raise ConfigError("--labels: only where folders are the classes; LIST has numbers alone")
     size = wanted_size(args)
@@ -110,16 +110,16 @@ def write(
     args: argparse.Namespace, images: ImageSet, recorder: Recorder
 ) -> tuple[Counter[tuple[int, ...]], Counter[int], int]:
     """Write the database; returns how many images have each shape and each label, and how many could not be read."""
-    from ..data.database_lmdb import DatabaseWriter
     from ..data.imageset import each
     from ..data.records import key
+    from ..data.writer import open_writer
     from ..errors import DataError
     from ..logs import log
 
     shapes: Counter[tuple[int, ...]] = Counter()
     labels: Counter[int] = Counter()
     bad = count = 0
-    with DatabaseWriter(args.database, overwrite=args.force) as writer:
+    with open_writer(args.database, args.backend.upper(), args.force) as writer:
         for number, (entry, record) in enumerate(each(images.entries, recorder.record)):
             if isinstance(record, DataError):
                 if not args.skip_bad:

@@ -1,15 +1,14 @@
-"""LMDB databases: a shared read-only view, and a writer that leaves either all of a database or none."""
+"""LMDB databases: a shared read-only view, and a writer."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pycaffe_lite.data.database import Database
+from pycaffe_lite.data.writer import Writer
 from pycaffe_lite.errors import DataError
 
 if TYPE_CHECKING:
@@ -135,53 +134,30 @@ class LmdbDatabase(Database):
         self.close()
 
 
-class DatabaseWriter:
-    """Writes an LMDB beside its final place and moves it there when complete.
-
-    >>> with DatabaseWriter("digits_lmdb") as writer:  # doctest: +SKIP
-    ...     writer.put(b"00000000", datum.SerializeToString())
-    """
+class DatabaseWriter(Writer):
+    """Writes an LMDB, a thousand entries at a time."""
 
     def __init__(self, target: str | os.PathLike[str], overwrite: bool = False) -> None:
         import lmdb
 
-        self.target = Path(target)
-        if self.target.exists() and not overwrite:
-            raise DataError(f"{self.target}: exists already; remove it, or ask to overwrite it")
-        self.target.parent.mkdir(parents=True, exist_ok=True)
-        self._partial = self.target.with_name(f".{self.target.name}.partial-{os.getpid()}")
-        shutil.rmtree(self._partial, ignore_errors=True)
+        super().__init__(target, overwrite)
         # Nobody reads a partial database, so neither locks nor a sync for each commit are needed.
         self._env = lmdb.open(os.fspath(self._partial), map_size=_FIRST_MAP_SIZE, lock=False, sync=False)
         self._pending: dict[bytes, bytes] = {}
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Add one entry; keys are unique."""
         if key in self._pending:
             raise self._duplicate(key)
         self._pending[key] = value
         if len(self._pending) >= _COMMIT_EVERY:
             self._commit()
 
-    def close(self) -> None:
-        """Write what is pending and move the database to its final place."""
-        try:
-            self._commit()
-            self._env.sync(True)
-        except BaseException:
-            self.abandon()
-            raise
-        self._env.close()
-        retired = self.target.with_name(f".{self.target.name}.old-{os.getpid()}")
-        if self.target.exists():
-            self.target.rename(retired)
-        self._partial.rename(self.target)
-        shutil.rmtree(retired, ignore_errors=True)
+    def _finish(self) -> None:
+        self._commit()
+        self._env.sync(True)
 
-    def abandon(self) -> None:
-        """Remove what was written; the final place stays as it was."""
+    def _let_go(self) -> None:
         self._env.close()
-        shutil.rmtree(self._partial, ignore_errors=True)
 
     def _commit(self) -> None:
         """Write the pending entries in one transaction, again with twice the room if they do not fit."""
@@ -198,17 +174,3 @@ class DatabaseWriter:
         except lmdb.Error as error:
             raise DataError(f"{self.target}: cannot be written: {_reason(error)}") from error
         self._pending.clear()
-
-    def _duplicate(self, key: bytes) -> DataError:
-        return DataError(f"{self.target}: key {key!r} was written twice")
-
-    def __enter__(self) -> DatabaseWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> Any:
-        if kind is None:
-            self.close()
-        else:
-            self.abandon()

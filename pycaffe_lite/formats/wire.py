@@ -81,15 +81,16 @@ def text(data: memoryview, field: Field) -> str:
 
 def header(number: int, size: int) -> bytes:
     """What stands in front of a sized field's content."""
-    return _varint(number << 3 | SIZED) + _varint(size)
+    return varint_bytes(number << 3 | SIZED) + varint_bytes(size)
 
 
 def number(field: int, value: int) -> bytes:
     """A varint field."""
-    return _varint(field << 3 | VARINT) + _varint(value)
+    return varint_bytes(field << 3 | VARINT) + varint_bytes(value)
 
 
-def _varint(value: int) -> bytes:
+def varint_bytes(value: int) -> bytes:
+    """A number from 0 on, in seven bits a byte, lowest first."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

@@ -53,12 +53,14 @@ def pets(tmp_path, monkeypatch) -> Path:
         ([], "images_lmdb"),
         (["-gray", "-resize_height=12", "-resize_width=16"], "images_gray_lmdb"),
         (["--encoded=true", "--shuffle=false"], "images_leveldb_png"),
+        (["--encoded", "--backend=leveldb"], "images_leveldb_png"),
     ],
 )
 def test_as_caffes_own_tool(shared, tmp_path, flags, golden, capsys):
     files = shared / "golden" / "files"
     assert main(["convert_imageset", *flags, f"{files}/images/", f"{files}/list.txt", str(tmp_path / "db")]) == 0
-    ours, theirs = entries(tmp_path / "db"), entries(files / golden, "LEVELDB" if "leveldb" in golden else "LMDB")
+    ours = entries(tmp_path / "db", "LEVELDB" if "--backend=leveldb" in flags else "LMDB")
+    theirs = entries(files / golden, "LEVELDB" if "leveldb" in golden else "LMDB")
     if "gray" not in golden:
         assert ours == theirs
         return
