@@ -24,7 +24,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -90,6 +90,8 @@ class CudaTwin:
 class Kernel:
     """A function of one index, and the CUDA body that must agree with it."""
 
+    every: ClassVar[list[Kernel]] = []  # all that have been made, for `caffe-lite warmup`
+
     def __init__(self, function: Callable[..., None], signature: str, over: str, work: str, any_order: bool = False):
         self.function, self.name, self.any_order = function, function.__name__, any_order
         self.parameters = parse_signature(signature)
@@ -102,6 +104,7 @@ class Kernel:
         takes = function.__code__.co_varnames[1 : function.__code__.co_argcount]
         if tuple(p.name for p in self.parameters) != takes:
             raise TypeError(f"kernel {self.name}: signature {signature!r} does not name the arguments {takes}")
+        Kernel.every.append(self)
 
     def cuda(self, body: str, over: str | None = None, block: int | None = None) -> None:
         """Give the CUDA twin: a body over `i` (one thread each, or one block of `block` threads each)."""

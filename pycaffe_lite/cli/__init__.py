@@ -34,6 +34,7 @@ VERBS = (
     "parse-log",
     "device-query",
     "doctor",
+    "warmup",
 )
 
 

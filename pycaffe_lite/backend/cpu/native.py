@@ -15,6 +15,7 @@ import struct
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -44,8 +45,12 @@ def processor() -> tuple[str, str]:
 def cache_folder() -> Path | None:
     """Where object code is kept ($CAFFE_LITE_CACHE, else the user's cache folder); None if nothing can be written."""
     base = os.environ.get("CAFFE_LITE_CACHE")
-    folder = Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "caffe-lite"
+    # Where there is no home at all (a container's user without an entry) "~" stays, which cannot be made.
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = Path(base) if base else Path(home) / "caffe-lite"
     try:
+        if str(folder).startswith("~"):
+            raise OSError("this user has no home folder")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
@@ -121,12 +126,16 @@ def _read(path: Path) -> tuple[str, bytes] | None:
 def _write(path: Path, symbol: str, code: bytes) -> None:
     """Keep object code; a rename makes the file appear whole, whoever else is writing it."""
     body = struct.pack("<I", len(symbol)) + symbol.encode() + code
+    name = ""
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            name = file.name
             file.write(_MAGIC + hashlib.sha256(body).digest() + body)
-        os.replace(file.name, path)
-    except OSError:
-        pass  # cache_folder() has said so already
+        os.replace(name, path)
+    except OSError:  # cache_folder() has said so already, or the disk has become full
+        if name:
+            with suppress(OSError):
+                os.unlink(name)
 
 
 _engines: list[Any] = []
@@ -147,6 +156,12 @@ def _load(symbol: str, code: bytes) -> int:
 
 
 _loaded: dict[str, int] = {}
+compiled: list[str] = []  # what this process has compiled, because no cache had it
+
+
+def loaded() -> int:
+    """How many kernels are linked into this process."""
+    return len(_loaded)
 
 
 def _native(function: FunctionType, label: str, compiler: str, *how: Any) -> int:
@@ -162,6 +177,7 @@ def _native(function: FunctionType, label: str, compiler: str, *how: Any) -> int
             from . import compile as compiling
 
             found = getattr(compiling, compiler)(function, *how, key)
+            compiled.append(label)
             if path:
                 _write(path, *found)
         _loaded[key] = _load(*found)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError
-from . import launcher, workspace
+from . import launcher, quota, workspace
 from .native import function_address
 
 PATIENCE = 20_000  # polls, most of them yields: a few milliseconds, then a worker sleeps
@@ -77,14 +77,11 @@ _wanted: int | None = None
 
 
 def default_threads() -> int:
-    """Threads to use unless told otherwise: $CAFFE_LITE_THREADS, else the processors this process may use."""
+    """Threads to use unless told otherwise: $CAFFE_LITE_THREADS, else the processors it may use (`quota`)."""
     named = os.environ.get("CAFFE_LITE_THREADS")
     if named:
         return _checked(named, "CAFFE_LITE_THREADS")
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
+    return quota.processors()
 
 
 def _checked(count: Any, what: str) -> int:

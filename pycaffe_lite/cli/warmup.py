@@ -1,0 +1,154 @@
+"""`caffe-lite warmup`: compile kernels now, so that nobody waits for them later. For images, and for CI."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import time
+from typing import Any
+
+from ..errors import DataError
+
+# Kernels that work in place are compiled for it: the layers that people write so.
+IN_PLACE = """
+    layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 4 dim: 8 dim: 8 } } }
+    layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 2 } } }
+    layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+            convolution_param { num_output: 20 kernel_size: 3 } }
+    layer { name: "norm" type: "BatchNorm" bottom: "conv" top: "conv" }
+    layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }
+    layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+    layer { name: "ip" type: "InnerProduct" bottom: "conv" top: "ip" inner_product_param { num_output: 10 } }
+    layer { name: "dropout" type: "Dropout" bottom: "ip" top: "ip" }
+    layer { name: "elu" type: "ELU" bottom: "ip" top: "ip" }
+    layer { name: "sigmoid" type: "Sigmoid" bottom: "ip" top: "ip" }
+    layer { name: "tanh" type: "TanH" bottom: "ip" top: "ip" }
+    layer { name: "softmax" type: "Softmax" bottom: "ip" top: "ip" }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+COMPILERS = ("compile", "codegen")  # modules of backend.cpu that import numba
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser(
+        "warmup",
+        help="compile kernels now, for a container image or CI",
+        description="Compile what nets need on the CPU and keep it in the kernel cache ($CAFFE_LITE_CACHE, or "
+        "~/.cache/caffe-lite), so that later processes start within a second. What is there already is not compiled "
+        "again. Code is made for this processor: warm up on the kind of machine that will run it.",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a net's prototxt: only what it needs, to train and to run; may be repeated (default: all layer types)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compile, and say what has been done and where the cache is."""
+    from ..backend.cpu import native
+    from ..proto import text  # noqa: F401  (before the clock starts)
+
+    folder = native.cache_folder()
+    if folder is None or not writable(folder):
+        raise DataError(f"the kernel cache {folder or ''} cannot be written; set CAFFE_LITE_CACHE to a folder that can")
+    began, before = time.perf_counter(), native.loaded()
+    for path in args.model or [""]:
+        start, compiled, there = time.perf_counter(), len(native.compiled), native.loaded()
+        what = path or "all layer types and solvers"
+        model(path) if path else everything()
+        new, taken = len(native.compiled) - compiled, native.loaded() - there
+        print(f"{what}: {new} compiled, {taken - new} there already, {time.perf_counter() - start:.1f} s", flush=True)
+    files = list(folder.glob("*.o"))
+    size = sum(path.stat().st_size for path in files) / 1e6
+    print(f"{native.loaded() - before} kernels in {time.perf_counter() - began:.1f} s; {native.processor()[0]}")
+    print(f"cache: {folder} ({len(files)} files, {size:.1f} MB)")
+    return 0
+
+
+def writable(folder: Any) -> bool:
+    """Whether a file can be made there."""
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def model(path: str) -> None:
+    """What the net in this file needs: both phases forward, and backward and updates for training."""
+    from ..net import offline
+    from ..net.locate import locating
+    from ..proto import caffe_pb2
+
+    for phase in (caffe_pb2.TRAIN, caffe_pb2.TEST):
+        with locating(path):
+            compile_net(offline.stand_in(offline.read_selected(path, phase)).param)
+    launch_once()
+    updates(("SGD",), ("L2",))
+
+
+def compile_net(param: Any) -> None:
+    """Record the plans of a net, which compiles what they launch; nothing is run."""
+    from ..net.net import Net
+    from ..proto import caffe_pb2
+
+    net = Net.from_proto(param)
+    net.runner.plan("forward")
+    if param.state.phase == caffe_pb2.TRAIN:
+        net.runner.plan("backward")
+
+
+def launch_once() -> None:
+    """Start the threads, which have code of their own."""
+    import numpy as np
+
+    from .. import ops
+
+    ops.fill(0, 1, np.zeros(1, np.float32))
+
+
+def updates(rules: Any, penalties: Any) -> None:
+    """Kernels of these solver types with these penalties."""
+    import numpy as np
+
+    from ..backend.cpu.native import entry_address
+    from ..ops import fill
+    from ..solver.rules import update_kernel
+
+    for kernel in (fill, *(update_kernel(rule, penalty) for rule in rules for penalty in penalties)):
+        entry_address(kernel, np.dtype(np.float32))
+
+
+def everything() -> None:
+    """All kernels of all layer types and solvers, in float32, and in place where layers often are."""
+    import numpy as np
+
+    from .. import layers
+    from ..backend import cpu
+    from ..backend.cpu.native import entry_address
+    from ..kernel import Kernel
+    from ..proto import NetParameter, caffe_pb2, text
+    from ..solver import update  # noqa: F401  (has kernels)
+    from ..solver.rules import PENALTIES, RULES
+
+    launch_once()
+    for name in layers.known():
+        layers.find(name)
+    for module in pkgutil.iter_modules(cpu.__path__):
+        if not module.name.endswith(COMPILERS):
+            importlib.import_module(f"{cpu.__name__}.{module.name}")
+    updates(RULES, PENALTIES)
+    for kernel in list(Kernel.every):
+        entry_address(kernel, np.dtype(np.float32))
+    for phase in (caffe_pb2.TRAIN, caffe_pb2.TEST):
+        net = text.parse(IN_PLACE, NetParameter())
+        net.state.phase = phase
+        compile_net(net)

@@ -1,0 +1,47 @@
+"""caffe-lite warmup: what it compiles, what it says, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def warmup(cache: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The verb in a process of its own, with this cache."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "CAFFE_LITE_CACHE": str(cache)}
+    command = [sys.executable, "-m", "pycaffe_lite", "warmup", *options]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_says_what_it_did_and_where(tmp_path: Path) -> None:
+    net = tmp_path / "net.prototxt"
+    net.write_text(
+        'layer { name: "data" type: "Data" top: "data" data_param { source: "none" batch_size: 2 } '
+        "transform_param { crop_size: 3 } }\n"
+        'layer { name: "power" type: "Power" bottom: "data" top: "power" }\n'
+    )
+    first, again = (warmup(tmp_path / "cache", "--model", str(net)) for _ in range(2))
+    assert first.returncode == again.returncode == 0, first.stderr
+    assert f"{net}: " in first.stdout
+    assert " 0 there already" in first.stdout
+    assert str(tmp_path / "cache") in first.stdout
+    assert f"{net}: 0 compiled" in again.stdout
+
+
+def test_refuses_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = warmup(tmp_path / "file")
+    assert done.returncode == 1
+    assert "caffe-lite warmup: error: the kernel cache" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_refuses_a_net_that_is_none(tmp_path: Path) -> None:
+    done = warmup(tmp_path / "cache", "--model", str(tmp_path / "missing.prototxt"))
+    assert done.returncode == 1
+    assert "missing.prototxt" in done.stderr
+    assert "Traceback" not in done.stderr
