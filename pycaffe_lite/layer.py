@@ -93,6 +93,10 @@ class Operand:
         """Whether both are one blob: a layer working in place."""
         return self._blob is other._blob
 
+    def shares_diff_with(self, other: Operand) -> bool:
+        """Whether the gradients of both are one memory."""
+        return self._blob.diff_memory is other._blob.diff_memory
+
 
 class Layer:
     """Base of all layers. A subclass says `class ReLU(Layer, type="ReLU", param="relu_param")`."""
@@ -106,6 +110,7 @@ class Layer:
     tops: Arity = exactly(1)
     same_count: bool = False  # as many tops as bottoms
     in_place: bool = False  # forward may write its top over its bottom, backward its bottom's diff over its top's
+    diff_in_place: bool = False  # backward may, even if forward may not
     backward_reads: tuple[str, ...] = ("bottom", "top")  # forward values that backward still needs
     differentiable: bool = True  # has a backward at all
     is_loss: bool = False  # first top has loss weight 1 unless told otherwise; tops may be left unnamed
@@ -114,6 +119,7 @@ class Layer:
     on_host: bool = False  # forward and backward run on the host, each time, with Blobs
     shares_data: bool = False  # tops are the bottom's memory (Split, Flatten): forward has nothing to do
     shares_diff: bool = False  # the same for gradients
+    takes_relu: bool = False  # forward(bottom, top, relu=True) goes on to max(0, y)
     remembers: tuple[str, ...] = ()  # attributes that one pass leaves to the next: generators, arrays, numbers
 
     def __init_subclass__(cls, type: str | None = None, param: str | None = None, **rest: Any):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from .geometry import Geometry
@@ -68,6 +69,24 @@ def add_to(i, x, count, y):  # type: ignore[no-untyped-def]
 
 
 add_to.cuda("y[i] += x[i];")
+
+
+add_two = expression("add_two", "y", "a b", "a + b")
+add_three = expression("add_three", "y", "a b c", "a + b + c")
+add_four = expression("add_four", "y", "a b c d", "a + b + c + d")
+_SUMS = {2: add_two, 3: add_three, 4: add_four}
+
+
+def add_up(arrays: Sequence[Any], count: int, out: Any) -> None:
+    """out = the sum of several arrays, from the first to the last; four of them in one sweep."""
+    first, rest = list(arrays[:4]), list(arrays[4:])
+    if len(first) == 1:
+        copy(first[0], count, out)
+    else:
+        _SUMS[len(first)](*first, count, out)
+    while rest:
+        part, rest = rest[:3], rest[3:]
+        _SUMS[len(part) + 1](out, *part, count, out)
 
 
 @kernel("value: T, count: int -> y: T*")

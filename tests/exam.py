@@ -141,7 +141,7 @@ def check_layer(case: Case) -> None:
         check_accumulation(case)
         check_propagate_down(case)
         check_single_precision(case)
-        if run.layer.in_place and case.tops == 1:
+        if (run.layer.in_place or run.layer.diff_in_place) and case.tops == 1:
             check_in_place(case)
 
 
@@ -253,7 +253,7 @@ def check_propagate_down(case: Case) -> None:
     for skipped in range(len(case.bottoms)):
         if not run.has_gradient(skipped) or run.layer.shares_diff:
             continue
-        other = Run(build(case), case)
+        other = Run(build(case, without=["gradients"]), case)  # who shares one was decided from propagate_down
         node = next(n for n in other.net.graph.nodes if n.layer.name == "l")
         node.propagate_down[skipped] = False
         other.forward()

@@ -22,6 +22,7 @@ class Elementwise(Layer):
     constants: ClassVar[str] = ""
     run: ClassVar[Kernel]
     run_gradient: ClassVar[Kernel]
+    diff_in_place = True
 
     def __init_subclass__(cls, type: str | None = None, param: str | None = None, **rest: Any):
         super().__init_subclass__(type=type, param=param, **rest)

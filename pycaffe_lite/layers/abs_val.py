@@ -10,6 +10,7 @@ class AbsVal(Elementwise, type="AbsVal"):
 
     formula = "fabs(x)"
     gradient = "dy * (where(x > 0, 1, 0) - where(x < 0, 1, 0))"
+    diff_in_place = False
 
     def setup(self):
         self.refuse_in_place()

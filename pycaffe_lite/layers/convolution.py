@@ -9,6 +9,8 @@ from ._convolution import ConvolutionBase
 class Convolution(ConvolutionBase, type="Convolution", param="convolution_param"):
     """(N, C, size...) to (N, num_output, size'...), size' = floor((size + 2 pad - extent) / stride) + 1."""
 
+    takes_relu = True
+
     def shapes(self, bottom):
         batch, leading, channels, size = self.read_geometry(bottom)
         self.check_groups(channels)
@@ -18,10 +20,10 @@ class Convolution(ConvolutionBase, type="Convolution", param="convolution_param"
         top = (*leading, self.param.num_output, *self.conv.output)
         return Shapes(top=[top] * len(bottom), params=self.parameters(weight))
 
-    def forward(self, bottom, top):
+    def forward(self, bottom, top, relu=False):
         weight, *bias = self.params
         for x, y in zip(bottom, top):
-            self.conv.forward(x.data, weight.data, bias[0].data if bias else None, y.data)
+            self.conv.forward(x.data, weight.data, bias[0].data if bias else None, y.data, relu)
 
     def backward(self, top, propagate_down, bottom):
         weight, *bias = self.params

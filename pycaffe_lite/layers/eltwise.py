@@ -95,7 +95,8 @@ class Eltwise(Layer, type="Eltwise", param="eltwise_param"):
             if self.param.operation == OPERATION.MAX:
                 larger_grad(dy, self.winner, place, count, x.diff)
             elif self.param.operation == OPERATION.SUM:
-                scaled(dy, self.coeff[place], count, x.diff)
+                if not x.shares_diff_with(top[0]):
+                    scaled(dy, self.coeff[place], count, x.diff)
             elif self.param.stable_prod_grad:
                 self.product_grad(dy, place, bottom)
             else:

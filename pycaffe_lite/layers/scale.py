@@ -11,6 +11,7 @@ class Scale(Layer, type="Scale", param="scale_param"):
     """The scale is a parameter over `num_axes` axes from `axis` on, or the second bottom; the bias is a parameter."""
 
     bottoms = between(1, 2)
+    diff_in_place = True
     backward_reads = ("bottom",)
 
     def shapes(self, bottom):

@@ -23,8 +23,5 @@ class Split(Layer, type="Split"):
         """Nothing: the tops are the bottom."""
 
     def backward(self, top, propagate_down, bottom):
-        if not propagate_down[0]:
-            return
-        ops.copy(top[0].diff, bottom[0].count, bottom[0].diff)
-        for other in top[1:]:
-            ops.add_to(other.diff, bottom[0].count, bottom[0].diff)
+        if propagate_down[0]:
+            ops.add_up([t.diff for t in top], bottom[0].count, bottom[0].diff)

@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 
 import numpy as np
 
 from ..errors import DeviceError, DeviceMemoryError
 from ..memory import aligned_size
 from .place import offsets
-from .plan import lifetimes
+from .plan import lifetimes, readable
 from .wire import Graph
 
 histories: ContextVar[int] = ContextVar("histories", default=0)
@@ -44,7 +45,7 @@ def needs(graph: Graph, share: bool = False, keep: frozenset[str] = frozenset())
     """Bytes by kind. Workspaces of libraries are not among them: these are asked for later, and are seldom large."""
     item = np.dtype(graph.dtype).itemsize
     parameters = sum(aligned_size(entry.blob.count, graph.dtype) for entry in graph.learnable) * item
-    buffers = lifetimes(graph, set(keep | set(graph.outputs)) if share else set(graph.blobs))
+    buffers = lifetimes(replace(graph, kept=readable(graph, share, keep)))
     scratch = 0
     for node in graph.nodes:
         for wanted in node.layer.shapes([b.shape for b in node.bottom]).scratch.values():

@@ -17,7 +17,7 @@ from ..blob import Blob
 from ..errors import ConfigError
 from ..layer import Layer
 from ..proto import NetParameter, caffe_pb2, text, upgrade
-from . import budget
+from . import budget, passes
 from . import plan as planning
 from .describe import log_net, log_param
 from .locate import MESSAGE, locating
@@ -102,7 +102,8 @@ class Net(PredictingNet):
         """A net from a NetParameter message whose `state` says phase, level and stages.
 
         Options: `dtype` (float32 or float64), `alias_in_place`, `share_memory`, `keep` (names of blobs to be
-        read although memory is shared), `trained` (a net whose parameters to use, instead of filling new ones).
+        read although memory is shared), `forward_only` (there will be no backward), `without` (passes to leave
+        out: `net/passes.py`), `trained` (a net whose parameters to use, instead of filling new ones).
         """
         net = cls.__new__(cls)
         net._init(upgrade.upgrade_net(param, source), source, **options)
@@ -116,6 +117,8 @@ class Net(PredictingNet):
         alias_in_place: bool = True,
         share_memory: bool = False,
         keep: Iterable[str] = (),
+        forward_only: bool = False,
+        without: Iterable[str] | None = None,
         trained: Net | None = None,
     ) -> None:
         self.source, self.device, self.lock = source, devices.current(), threading.RLock()
@@ -125,6 +128,7 @@ class Net(PredictingNet):
             self.param = insert_splits(selected)
             folder = os.path.dirname(os.path.abspath(source)) if os.path.exists(source) else ""
             self.graph: Graph = wire(self.param, Options(dtype, alias_in_place, folder))
+            self.graph.forward_only, self.graph.without = forward_only, passes.left_out(without)
             with budget.explained(self.graph, share_memory, frozenset(keep)):
                 self.memory_bytes = planning.allocate(self.graph, self.device, share_memory, frozenset(keep))
             self._name_everything()

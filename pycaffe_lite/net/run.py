@@ -8,9 +8,10 @@ import numpy as np
 
 from ..device import Device, fetch, put
 from ..errors import CaffeError, ConfigError
-from . import budget, debug
+from . import budget, debug, passes
 from . import plan as planning
-from .plan import Pass, Plan, Step
+from .plan import Plan
+from .schedule import Pass, Step
 from .wire import Graph, reshape
 
 Callback = Callable[[int], None]
@@ -61,6 +62,7 @@ class Runner:
         reshape(self.graph, first)
         for node in self.graph.nodes[first:]:
             planning.make_scratch(node, self.graph, self.device)
+        passes.alias(self.graph)
         planning.set_loss_diffs(self.graph)
         self._guard_inputs()
         self.forget_plans()
@@ -91,7 +93,7 @@ class Runner:
         for segment in self.plan(direction).segments(low, high):
             step = segment[0]
             if not step.on_host:
-                self.plan(direction).run(segment)
+                segment.run()
             elif self.run_on_host(step, direction):
                 self._run_range(direction, step.index + 1, high)
                 return

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..memory import Memory, Moves
-from .plan import Pass, Step
 from .run import Runner
+from .schedule import Pass, Step
 
 
 @dataclass

@@ -46,6 +46,8 @@ class Node:
     params: Sequence[Param] = ()
     needs_backward: bool = False
     renamed: list[tuple[Blob, Blob]] = field(default_factory=list)  # see `rename_inputs`
+    makers: list[Node] = field(default_factory=list)  # of its bottoms
+    readers: list[Node] = field(default_factory=list)  # of its tops, each as often as it reads one
 
 
 @dataclass
@@ -63,6 +65,10 @@ class Graph:
     fillers: list[tuple[Layer, Blob, Any]] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    kept: frozenset[str] = frozenset()  # names of the blobs that somebody may read after a run
+    forward_only: bool = False
+    without: frozenset[str] = frozenset()  # names of the passes over plans that are left out
+    same_diffs: list[tuple[Blob, Blob]] | None = None  # the first's gradient is in the second's memory
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,8 @@ class _Wiring:
             blob = self.graph.blobs[name]
             node.bottom.append(blob)
             node.bottom_names.append(name)
+            node.makers.append(self.makers[name])
+            self.makers[name].readers.append(node)
             wanted = message.propagate_down[index] if message.propagate_down else self.needs[blob]
             node.propagate_down.append(wanted)
             self.available.discard(name)

@@ -1,0 +1,112 @@
+"""BatchNorm, Scale and ReLU as one step: two sweeps over a channel's data in each direction instead of six.
+
+Forward leaves the standardised values where BatchNorm alone leaves them, for backward; nothing between the layers is
+missing afterwards but what nobody can read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..layers._normalize import normalize, normalize_by, normalize_grad
+from ..layers.batch_norm import use_statistics
+from .schedule import Binder, Schedule
+from .wire import Node
+
+
+def fuse(schedule: Schedule) -> None:
+    """Join BatchNorm with the Scale that is its only reader, and with the ReLU behind that."""
+    for scale in schedule.graph.nodes:
+        if scale.layer.type == "Scale" and belongs_to(scale.makers[0], scale):
+            chain = Chain(scale.makers[0], scale)
+            with_relu = chain.with_relu()
+            if not (with_relu and merge(schedule, with_relu)):
+                merge(schedule, chain)
+
+
+def belongs_to(norm: Node, scale: Node) -> bool:
+    """Whether the Scale has a factor for each channel of the BatchNorm in front, and is alone in reading it."""
+    if norm.layer.type != "BatchNorm" or norm.layer.scaled or norm.readers != [scale]:  # type: ignore[attr-defined]
+        return False
+    return len(scale.bottom) == 1 and scale.layer.view == norm.layer.view  # type: ignore[attr-defined]
+
+
+@dataclass
+class Chain:
+    """The layers that are to be one step."""
+
+    norm: Node
+    scale: Node
+    relu: Node | None = None
+
+    def with_relu(self) -> Chain | None:
+        """The same with the ReLU behind it, if there is one that goes by the sign of its top."""
+        (relu, *others) = self.scale.readers or [None]
+        if others or relu is None or relu.layer.type != "ReLU" or "bottom" in relu.layer.backward_reads:
+            return None
+        return Chain(self.norm, self.scale, relu)
+
+    @property
+    def nodes(self) -> list[Node]:
+        return [self.norm, self.scale, *([self.relu] if self.relu else [])]
+
+    @property
+    def slope(self) -> float:
+        return self.relu.layer.values()[0] if self.relu else 1.0  # type: ignore[attr-defined]
+
+    def shift(self) -> Any:
+        """The bias of each channel, or zeros."""
+        layer: Any = self.scale.layer
+        return layer.params[-1].data if layer.param.bias_term else layer.zeros
+
+    def forward(self, bind: Binder) -> None:
+        """Record the forward."""
+        (x,), (y,) = bind(self.norm)
+        norm: Any = self.norm.layer
+        bind(self.scale)
+        z = bind(self.nodes[-1])[1][0]
+        if not x.count:
+            return  # an empty batch has no statistics
+        affine = self.scale.layer.params[0].data, self.shift(), self.slope
+        if norm.learnt:
+            means, variances, weight = (p.data for p in norm.params)
+            use_statistics(means, variances, weight, norm.param.eps, norm.view.channels, norm.mean, norm.inverse)
+            normalize_by(x.data, norm.mean, norm.inverse, *affine, *norm.view, y.data, z.data)
+        else:
+            results = norm.sums, norm.mean, norm.variance, norm.inverse
+            normalize(x.data, norm.param.eps, *affine, *norm.view, y.data, z.data, *results)
+            norm.learn()
+
+    def backward(self, bind: Binder) -> None:
+        """Record the backward."""
+        (x,), (y,) = bind(self.norm)
+        norm, scale = self.norm.layer, self.scale.layer
+        bind(self.scale)
+        dz = bind(self.nodes[-1])[1][0].diff
+        learns_shift = scale.param.bias_term and scale.learns(len(scale.params) - 1)
+        normalize_grad(
+            y.data, dz, scale.params[0].data, self.shift(), self.slope, norm.inverse, not norm.learnt, *norm.view,
+            x.diff, norm.sums, norm.products,
+            scale.params[0].diff if scale.learns(0) else scale.unwanted,
+            scale.params[-1].diff if learns_shift else scale.unwanted,
+        )  # type: ignore[attr-defined]  # fmt: skip
+
+
+def merge(schedule: Schedule, chain: Chain) -> bool:
+    """Make one step of the chain, if its layers have steps, and what is left out is read by nobody."""
+    nodes = chain.nodes if schedule.direction == "forward" else chain.nodes[::-1]
+    steps = schedule.steps_of(*nodes)
+    if schedule.direction == "forward":
+        result, between = chain.nodes[-1].top[0].data_memory, [n.top[0].data_memory for n in chain.nodes[1:-1]]
+    else:
+        result, between = chain.norm.bottom[0].diff_memory, [n.bottom[0].diff_memory for n in chain.nodes[1:]]
+        if not all(node.propagate_down[0] for node in nodes):
+            return False
+    missing = [memory for memory in between if memory is not result]
+    if any(memory in schedule.kept for memory in missing) or not schedule.may_merge(steps):
+        return False
+    given = chain.nodes[-1].top[0].diff_memory  # a ReLU in place would write it, and this does not
+    dropped = [memory for memory in missing if memory is not given]
+    schedule.merge(steps, chain.forward if schedule.direction == "forward" else chain.backward, dropped)
+    return True
