@@ -96,7 +96,7 @@ def test_axis_second_top_and_a_name_that_is_taken():
     text = (
         DATA
         + ip("prob", "data", "ip")
-        + layer("r", "Reshape", "ip", "scores", "reshape_param { shape { dim: 1 dim: 5 dim: 4 } }")
+        + layer("r", "Reshape", "ip", "scores", "reshape_param { shape { dim: 5 dim: 1 dim: 4 } }")
     )
     result, before, after = made(text + loss)
     check(result, before, after)
