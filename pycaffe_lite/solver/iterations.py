@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend.gpu.training import begin_iteration, note_loss, tally
+from ..backend.gpu.training import note_loss, tally
 from ..device import fetch, put
 from ..errors import ConfigError
 from ..kernel import recording
@@ -89,41 +89,37 @@ class RunsAhead(Iterations):
         self._first, self._rates = 0, ()  # the iteration of the table's first row, and what its rates follow from
         self._settled = time.perf_counter()
         self._scripts: dict[tuple[bool, bool], Script] = {}
-        self._begin = self._record_begin()
 
-    def _record_begin(self) -> Extra:
+    def _record_note(self, first: bool, last: int) -> Extra:
+        """What notes the loss of a pass, and begins an iteration with the `first` one.
+
+        Recorded with each script: a change of shape may move the blobs.
+        """
         update, program = self.update, self.device.program(self.update.dtype)
-        over, faults = max(update.count, self.width), self.net.runner.faults
-        with recording(program):
-            begin_iteration(
-                self.table, faults, faults.size, self.counter, self.width, update.count, over,
-                update.flat_diff, update.numbers, self.losses,
-            )  # fmt: skip
-        return Extra(program, writes=update.gradients)
-
-    def _record_note(self, last: int) -> Extra:
-        """What notes the loss of a pass. Recorded with each script: a change of shape may move the blobs."""
-        program, faults = self.device.program(self.update.dtype), self.net.runner.faults
+        faults, go = self.net.runner.faults, rules.NUMBERS.index("go")
         weighted = [
             (t.data_memory, t.count, w) for n in self.net.graph.nodes for t, w in zip(n.top, n.loss_weights) if w
         ]
         arrays = [(memory.array_on(self.device), *rest) for memory, *rest in weighted]
-        arrays = arrays or [(self.update.numbers, 0, 0.0)]
+        arrays = arrays or [(update.numbers, 0, 0.0)]
         with recording(program):
             for place, (array, count, weight) in enumerate(arrays, 1):
+                begins, ends = first and place == 1, place == len(arrays)
+                cleared = update.count if begins else 0
                 note_loss(
-                    array, count, weight, faults.size, last if place == len(arrays) else NOT_LAST,
-                    rules.NUMBERS.index("go"), faults, self.losses, self.counter, self.update.numbers,
+                    array, count, weight, self.table, self.width, int(begins), last if ends else NOT_LAST,
+                    faults.size, go, cleared, max(1, cleared),
+                    update.flat_diff, faults, self.losses, self.counter, update.numbers,
                 )  # fmt: skip
-        return Extra(program, reads=[memory for memory, *_ in weighted])
+        return Extra(program, [memory for memory, *_ in weighted], update.gradients if first else [])
 
     def script(self, first: bool, last: bool) -> Script:
         """One of the passes of an iteration, which has iter_size of them."""
         made = self._scripts.get((first, last))
         if made is None or not made.is_current:
-            note = self._record_note(LAST_OF_ITERATION if last else LAST_OF_PASS)
+            note = self._record_note(first, LAST_OF_ITERATION if last else LAST_OF_PASS)
             scaling = [self.update.scaling.extra] if self.update.scaling else []
-            parts = ["forward", *([self._begin] if first else []), note, *scaling, "backward"]
+            parts = ["forward", note, *scaling, "backward"]
             made = Script(self.net.runner, [*parts, *([self.update.extra] if last else [])])
             self._scripts[first, last] = made
         return made
@@ -133,6 +129,11 @@ class RunsAhead(Iterations):
         """Whether somebody looks at what an iteration does on its way."""
         debugging = self.param.debug_info or self.net.debug_info or self.net.param.debug_info
         return bool(debugging or self.solver.callbacks or self.net.runner.is_watched)
+
+    @property
+    def told(self) -> list[tuple[str, int]]:
+        """Of each row of an iteration's graphs, once it has run: its name, and the bytes of all arrays it touches."""
+        return [row for script in self._scripts.values() for piece in script.pieces for row in piece.chain.told]
 
     def run(self, remaining: int) -> None:
         """Run an iteration, the first of `remaining` that are to come, and see whether its loss is wanted now."""

@@ -121,7 +121,7 @@ def test_a_failure_on_the_way_is_one_clear_message(nvidia):
     def lost():
         raise RuntimeFailure("cudaErrorIllegalAddress: an illegal memory access was encountered")
 
-    program.append(lost, None)
+    program.append(lost, (), "lost")
     with pytest.raises(DeviceError, match=r"GPU 0 failed: cudaErrorIllegalAddress"):
         program.run()
 

@@ -9,6 +9,7 @@ import pytest
 from emulator import COMPILER, EmulatedGpu
 
 from pycaffe_lite import device as devices
+from pycaffe_lite.backend.gpu.device import CupyGpu
 from pycaffe_lite.data import mnist, synthetic_digits
 from pycaffe_lite.errors import DataError
 from pycaffe_lite.net.net import Net
@@ -29,14 +30,21 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def solver_of(folder: Path, **fields: object) -> Solver:
-    """LeNet's solver with fields changed; its net has small batches, and a Dropout layer behind ip1."""
+def solver_of(folder: Path, slim: bool = True, **fields: object) -> Solver:
+    """LeNet's solver with fields changed; its net has small batches, and a Dropout layer behind ip1.
+
+    A slim one has a tenth of the channels: emulated threads take their time.
+    """
     param = upgrade.read_solver(MODELS / "lenet_solver.prototxt")
     model, layers = NetParameter(), upgrade.read_net(MODELS / "lenet_train_test.prototxt").layer
     for layer in layers:
         if layer.type == "Data":
             layer.data_param.source = str(folder / Path(layer.data_param.source).name)
             layer.data_param.batch_size = BATCH
+        elif slim and layer.type == "Convolution":
+            layer.convolution_param.num_output //= 10
+        elif slim and layer.name == "ip1":
+            layer.inner_product_param.num_output //= 10
         model.layer.append(layer)
         if layer.name == "relu1":
             model.layer.add(name="drop", type="Dropout", bottom=["ip1"], top=["ip1"])
@@ -67,9 +75,9 @@ def gpu(device):
     "fields", [{}, {"type": "Adam", "base_lr": 0.001, "momentum2": 0.99, "iter_size": 2, "clip_gradients": 1.0}]
 )
 def test_lenet_trains_as_on_the_cpu(digits, gpu, fields):
-    here = solver_of(digits, **fields)
+    here = solver_of(digits, slim=False, **fields)
     with devices.using(devices.CPU):
-        there = solver_of(digits, **fields)
+        there = solver_of(digits, slim=False, **fields)
     assert here.net.device is gpu and there.net.device is devices.CPU
     assert losses(here, 5) == pytest.approx(losses(there, 5), rel=1e-4)
     for mine, wanted in zip(weights(here), weights(there)):
@@ -259,3 +267,21 @@ class TestDataKeptOnTheDevice:
         net.run_forward()
         assert net.layers[0].on_host and "data" not in net.memory_bytes
         assert [way for way, _ in self.gpu.moved if way == "behind"] == ["behind"] * 2
+
+
+def test_lenets_step_has_few_nodes(nvidia):
+    """On a graph as small as LeNet's their number decides the time; whoever adds one should know."""
+    folder = MODELS.parent / "lenet"
+    net = upgrade.read_net(folder / "lenet_train_test.prototxt")
+    for layer in net.layer:
+        if layer.type == "Data":
+            layer.type = "Input"
+            layer.input_param.shape.add(dim=[64, 1, 28, 28])
+            layer.input_param.shape.add(dim=[64])
+    with devices.using(CupyGpu()):
+        solver = Solver(SolverParameter(net_param=net, base_lr=0.01, momentum=0.9, lr_policy="fixed"))
+    solver.step(1)
+    told = solver.iterations.told
+    assert [name for name, _ in told].count("note_loss") == 1 and told[-1][0] == "sgd_update"
+    assert len(told) <= 31
+    assert sum(size for _, size in told) < 45e6, "bytes of all arrays that the nodes touch"

@@ -190,4 +190,4 @@ class Task:
         def row() -> None:
             self.dnn.call(function, self.dnn.handle, *given)
 
-        self.program.append(row, args)
+        self.program.append(row, args, function)

@@ -213,7 +213,7 @@ class CupyGpu(Gpu):
         else:
             how = partial(self.blas.gemm, out.dtype)
         call = partial(how, *(self.address(array) for array in (a, b, out)), *shape)
-        current_launcher().append(call, (a, b, out))  # type: ignore[attr-defined]
+        current_launcher().append(call, (a, b, out), "gemm")  # type: ignore[attr-defined]
 
     def convolution(self, geometry: Geometry) -> Any:
         planes = len(geometry.size) in (1, 2)

@@ -25,6 +25,7 @@ class Program:
         self.device, self.dtype = device, np.dtype(dtype)
         self._rows: list[Callable[[], None]] = []
         self._alive: list[Any] = []  # arrays whose addresses the rows hold
+        self.told: list[tuple[str, int]] = []  # of each row: its name, and the bytes of all arrays that it touches
         self._chains: dict[tuple[int, int], Chain] = {}
 
     def __len__(self) -> int:
@@ -37,12 +38,15 @@ class Program:
             return
         dtype = element_type(kernel, args, self.dtype)
         packed = pack(self.device, kernel, args, dtype)
-        self.append(self.device.launcher(kernel, dtype, blocks, block_size(kernel), [*packed, np.int32(indices)]), args)
+        row = self.device.launcher(kernel, dtype, blocks, block_size(kernel), [*packed, np.int32(indices)])
+        self.append(row, args, kernel.name)
 
-    def append(self, row: Callable[[], None], alive: Any) -> None:
-        """Append any call that only puts work on the device's stream."""
+    def append(self, row: Callable[[], None], args: Sequence[Any], name: str) -> None:
+        """Append any call that only puts work on the device's stream; arrays among its arguments are kept alive."""
+        arrays = {self.device.address(arg): arg.nbytes for arg in args if self.device.owns(arg)}
         self._rows.append(row)
-        self._alive.append(alive)
+        self._alive.append(args)
+        self.told.append((name, sum(arrays.values())))
 
     def run(self, first: int = 0, last: int | None = None) -> None:
         """Run rows `first` to `last` (excluded) in order; the range is a chain of its own."""
@@ -73,6 +77,11 @@ class Chain:
     def __len__(self) -> int:
         """How many rows it has: nodes of its graph, where a library makes one of each call."""
         return sum(last - first for _, first, last in self.ranges)
+
+    @property
+    def told(self) -> list[tuple[str, int]]:
+        """Of each row: its name, and the bytes of all arrays that it touches."""
+        return [row for program, first, last in self.ranges for row in program.told[first:last]]
 
     def run(self) -> None:
         """Run it, in whichever of the three ways it is time for."""

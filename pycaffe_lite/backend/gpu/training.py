@@ -5,34 +5,22 @@ from __future__ import annotations
 from ...ops import BLOCK, BLOCKS, THREADS, block_sum
 from .source import CudaKernel
 
-begin_iteration = CudaKernel(
-    "begin_iteration",
-    "table: T*, guard: long*, guards: int, counter: long*, width: int, count: int, over: int"
-    " -> gradients: T*, numbers: T*, losses: double*",
-    """
-    // Everything that an iteration starts from: no gradients, its rate and the like, no loss.
-    if (i < count) gradients[i] = 0;
-    if (i < width) numbers[i] = table[counter[0] * width + i];
-    if (i > 0) return;
-    for (int g = 0; g < guards; ++g) if (guard[g]) return;  // the loss that went wrong stays
-    losses[counter[0]] = 0;
-    """,
-    over="over",
-    block=None,
-    names={},
-)
-
 note_loss = CudaKernel(
     "note_loss",
-    "top: T*, count: int, weight: double, guards: int, last: int, go: int"
-    " -> guard: long*, losses: double*, counter: long*, numbers: T*",
+    "top: T*, count: int, weight: double, table: T*, width: int, first: int, last: int, guards: int, go: int,"
+    " cleared: int, over: int -> gradients: T*, guard: long*, losses: double*, counter: long*, numbers: T*",
     """
+    // The first loss of an iteration is where it begins: without gradients, with its own rate and the like.
+    if (i < cleared) gradients[i] = 0;
+    if (i > 0) return;
+    if (first) for (int n = 0; n < width; ++n) numbers[n] = table[counter[0] * width + n];
     int good = 1;
     for (int g = 1; g < guards; ++g) if (guard[g]) good = 0;
     if (!guard[0]) {
         double total = 0;
         for (int j = 0; j < count; ++j) total += top[j];
-        double loss = losses[counter[0]] += weight * total;
+        double loss = weight * total + (first ? 0 : losses[counter[0]]);
+        losses[counter[0]] = loss;
         if (last && !(fabs(loss) <= LARGEST)) guard[0] = 1;
     }
     // Where something is wrong the update is left out, and the counter stays at its iteration.
@@ -40,7 +28,7 @@ note_loss = CudaKernel(
     if (last) numbers[go] = good;
     if (last == 2 && good) counter[0] += 1;
     """,
-    over="1",
+    over="over",
     block=None,
     names={"LARGEST": 1.7976931348623157e308},
 )
