@@ -138,8 +138,7 @@ class Linter:
 
     def lint_solver(self, path: str) -> None:
         """A solver, and the nets that it names."""
-        raw = text.read(path, SolverParameter, self.options.allow_unknown)
-        param = upgrade.upgrade_solver(raw, path)
+        param = upgrade.read_solver(path, self.options.allow_unknown)
         views = list(self.nets_of(param, path))
         self.judge(views)
         train, test = (next((v for v in views if v.phase == p), None) for p in (offline.TRAIN, offline.TEST))
@@ -169,7 +168,7 @@ class Linter:
 
     def weights_of(self, param: Any, path: str) -> Iterator[str]:
         """The files of weights that a solver names, as far as they are there; a finding for each that is not."""
-        for name in (name.strip() for given in param.weights for name in given.split(",")):
+        for name in filter(None, (name.strip() for given in param.weights for name in given.split(","))):
             found = find_path(name, offline.folder_of(path))
             if os.path.exists(found):
                 yield found
@@ -190,8 +189,6 @@ class Linter:
         try:
             return text.read(found, NetParameter, self.options.allow_unknown), found
         except PrototxtError as error:
-            if not os.path.isfile(path):
-                raise  # nothing was there to look at
             where, _, what = str(error).partition(": ")
             self.add(Hit(what, "correct it"), REFUSED, where)
             return None

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import CaffeError
-from ..solver import check, policy
+from ..solver import check, nets, policy
+from ..solver.judge import Judge
 from .rules import ERROR, HINT, SOLVER, WARNING, Hit, rule
 from .view import SolverView
 
@@ -20,6 +21,8 @@ def refused(solver: SolverView) -> str:
     """Why the solver cannot train at all; empty if it can."""
     try:
         check.check(solver.param)
+        nets.training_field(solver.param)
+        Judge(solver.param).check(len(nets.test_fields(solver.param)))
     except CaffeError as error:
         return str(error)
     return ""
@@ -38,7 +41,8 @@ def solver_refused(solver: SolverView) -> Iterator[Hit]:
     """Training would not begin."""
     problem = refused(solver)
     if problem:
-        yield Hit(problem.partition(": ")[2] or problem, "see what it says", field=problem.partition(":")[0])
+        field, _, what = problem.partition(": ")
+        yield Hit(what or problem, "see what it says", field=field if what else "")
 
 
 @rule("learning-rate", ERROR, SOLVER)

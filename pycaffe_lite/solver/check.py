@@ -13,10 +13,10 @@ NOT_NEGATIVE = (
     "display", "test_interval", "snapshot", "max_iter", "early_stop", "keep_last",
     "base_lr", "warmup_start_lr", "rampup_lr", "min_lr", "weight_decay", "max_weight_decay", "delta", "device_id",
 )  # fmt: skip
-# NVIDIA's and SSD's, whose other values change training or tests in ways that are not done here.
+# NVIDIA's, whose other values change the training in ways that are not done here.
 ONLY = {
     "weight_decay_policy": ("fixed",), "larc_policy": ("scale", "clip"), "larc_turbo": (False,),
-    "test_and_snapshot_last_epochs": (0,), "eval_type": ("classification",),
+    "test_and_snapshot_last_epochs": (0,),
 }  # fmt: skip
 BELOW_ONE = ("momentum", "max_momentum", "momentum2", "rms_decay", "ema_decay")  # shares of what is remembered
 MOMENTUM = ("SGD", "Nesterov", "LARS")  # rules of which it can change from iteration to iteration

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..errors import ConfigError, suggest
@@ -61,17 +61,23 @@ class Judge:
         for output in outputs:
             if output.name == wanted:
                 return output
-        names = sorted({o.name for o in outputs})
-        raise ConfigError(
-            f"metric: the test net has no output {wanted!r}{suggest(wanted, names)}; it has {', '.join(names)}"
+        raise self.unknown({o.name for o in outputs})
+
+    def unknown(self, names: Collection[str]) -> ConfigError:
+        """The error for a metric that is none of the outputs of these names."""
+        wanted, known = self.param.metric, sorted(names)
+        return ConfigError(
+            f"metric: the test net has no output {wanted!r}{suggest(wanted, known)}; it has {', '.join(known)}"
         )
 
-    def check(self, test_nets: int) -> None:
-        """Refuse to judge where nothing is tested."""
+    def check(self, test_nets: int, outputs: Collection[str] = ()) -> None:
+        """Refuse to judge where nothing is tested, or by what is not among the outputs, if they are known."""
+        p = self.param
         if self.is_needed and not test_nets:
-            raise ConfigError(
-                "lr_policy plateau, early_stop and keep_best go by test results, but there is no test net"
-            )
+            field = "early_stop" if p.early_stop else "keep_best" if p.keep_best else "lr_policy"
+            raise ConfigError(f"{field}: goes by test results, but there is no test net")
+        if self.is_needed and outputs and p.metric and p.metric not in outputs:
+            raise self.unknown(outputs)
 
     def state(self) -> dict[str, float]:
         """What a resumed run needs to judge alike."""

@@ -15,6 +15,40 @@ from ..proto import NetParameter, caffe_pb2, upgrade
 TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
 
+def training_field(p: Any) -> str:
+    """The field that names the net to train; ConfigError unless it is exactly one."""
+    given = [field for field in TRAIN_FIELDS if p.HasField(field)]
+    if len(given) != 1:
+        raise ConfigError(
+            f"the solver must name its training net once, in one of {', '.join(TRAIN_FIELDS)}; "
+            f"got {' and '.join(given) or 'none of them'}"
+        )
+    return given[0]
+
+
+def test_fields(p: Any) -> list[tuple[str, Any]]:
+    """Field and value of every test net; the generic net fills up to the number of test_iter. ConfigError as above."""
+    given = [("test_net_param", net) for net in p.test_net_param] + [("test_net", path) for path in p.test_net]
+    generic = next(((field, getattr(p, field)) for field in ("net", "net_param") if p.HasField(field)), None)
+    missing = len(p.test_iter) - len(given)
+    if missing < 0 or (missing and not generic):
+        raise ConfigError(
+            f"test_iter: give it once for each test net: {len(given)} test net(s), {len(p.test_iter)} test_iter"
+            + ("" if given else "; there is no test net: add net or test_net, or remove test_iter")
+        )
+    given += [generic] * missing if generic else []
+    if p.test_state and len(p.test_state) != len(given):
+        raise ConfigError(
+            f"test_state: give it 0 or {len(given)} times, once for each test net, got {len(p.test_state)}"
+        )
+    if given and p.test_interval < 1:
+        raise ConfigError(f"test_interval: must be at least 1 where there are test nets, got {p.test_interval}")
+    for number in p.test_iter:
+        if number < 1:
+            raise ConfigError(f"test_iter: must be at least 1, got {number}")
+    return given
+
+
 class NetSource(NamedTuple):
     """A net to be made: its message, the file it was read from, and where Caffe's log says that it is from."""
 
@@ -32,18 +66,13 @@ class NetMaker:
 
     def train(self) -> Net:
         """The net to train; ConfigError unless the solver names exactly one."""
-        p = self.param
-        given = [field for field in TRAIN_FIELDS if p.HasField(field)]
         with locating(self.source):
-            if len(given) != 1:
-                raise ConfigError(
-                    f"the solver must name its training net once, in one of {', '.join(TRAIN_FIELDS)}; "
-                    f"got {' and '.join(given) or 'none of them'}"
-                )
-        net = self.find(given[0], getattr(p, given[0]))
-        how = "from" if isinstance(getattr(p, given[0]), str) else "specified in"
+            field = training_field(self.param)
+        value = getattr(self.param, field)
+        net = self.find(field, value)
+        how = "from" if isinstance(value, str) else "specified in"
         tell("solver.cpp:87", f"Creating training net {how} {net.told}{'.' if how != 'from' else ''}")
-        return self.make(net, caffe_pb2.TRAIN, p.train_state)
+        return self.make(net, caffe_pb2.TRAIN, self.param.train_state)
 
     def tests(self, trained: Net) -> list[Net]:
         """The nets to test, each using the parameters of the trained one."""
@@ -56,33 +85,10 @@ class NetMaker:
         return nets
 
     def test_nets(self) -> list[NetSource]:
-        """Every test net; the generic net fills up to the number of test_iter."""
-        p = self.param
-        given = [("test_net_param", net) for net in p.test_net_param] + [("test_net", path) for path in p.test_net]
-        generic = next(((field, getattr(p, field)) for field in ("net", "net_param") if p.HasField(field)), None)
-        missing = len(p.test_iter) - len(given)
+        """Every test net; ConfigError if what the solver says of them does not fit together."""
         with locating(self.source):
-            if missing < 0 or (missing and not generic):
-                raise ConfigError(
-                    f"test_iter: give it once for each test net: {len(given)} test net(s), {len(p.test_iter)} test_iter"
-                    + ("" if given else "; there is no test net: add net or test_net, or remove test_iter")
-                )
-            given += [generic] * missing if generic else []
-            self.check_tests(len(given))
-        return [self.find(*one) for one in given]
-
-    def check_tests(self, count: int) -> None:
-        """Refuse what does not fit so many test nets."""
-        p = self.param
-        if p.test_state and len(p.test_state) != count:
-            raise ConfigError(
-                f"test_state: give it 0 or {count} times, once for each test net, got {len(p.test_state)}"
-            )
-        if count and p.test_interval < 1:
-            raise ConfigError(f"test_interval: must be at least 1 where there are test nets, got {p.test_interval}")
-        for number in p.test_iter:
-            if number < 1:
-                raise ConfigError(f"test_iter: must be at least 1, got {number}")
+            found = test_fields(self.param)
+        return [self.find(*one) for one in found]
 
     def find(self, field: str, value: Any) -> NetSource:
         """The net that a field of the solver names or holds."""

@@ -77,6 +77,8 @@ class Solver:
         self.callbacks: list[tuple[Callable[[], None], Callable[[], None]]] = []
         with locating(source):
             check.check(self.param)
+            if self.param.eval_type != "classification":
+                log.warning("eval_type %r is SSD's: tests tell the means of outputs here", self.param.eval_type)
             if self.param.snapshot:
                 snapshot.probe(self.param.snapshot_prefix)
         self.smoothed_loss = SmoothedLoss(self.param.average_loss)
@@ -91,7 +93,7 @@ class Solver:
         self.iterations, self.tallies = iterations.prepare(self)
         self.judge = Judge(self.param)
         with locating(source):
-            self.judge.check(len(self.test_nets))
+            self.judge.check(len(self.test_nets), self.test_nets[0].outputs if self.test_nets else ())
         for weights in self.param.weights:
             for path in filter(None, map(str.strip, weights.split(","))):
                 tell("solver.cpp:58", f"Finetuning from {path}")

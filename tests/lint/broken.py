@@ -144,6 +144,11 @@ BROKEN = [
     ("sorted-data", {"net": IMAGES % ("", "") + ip("x") + LOSS, "list": [0, 0, 1, 2], "shapes": ["x=2,3,6,6"]},
      "warning", (1, "source"), "its samples come sorted by their labels"),
     ("solver-refused", solver("stap"), "error", (1, "lr_policy"), "unknown policy 'stap'; did you mean 'step'?"),
+    ("solver-refused", solver(more="train_net: 'net.prototxt'"), "error", None, "must name its training net once"),
+    ("solver-refused", {**solver(), "solver": SOLVER.replace("test_interval: 10", "") % ("fixed", "")},
+     "error", None, "must be at least 1 where there are test nets, got 0"),
+    ("solver-refused", {**solver(), "solver": SOLVER.replace("test_iter: 3", "") % ("fixed", "early_stop: 3"),
+                        "also": ["never-tested"]}, "error", (2, "early_stop"), "but there is no test net"),
     ("learning-rate", solver("exp", "gamma: 1e5"), "error", (1, "lr_policy"), "the learning rate is inf at iteration"),
     ("learning-rate", {**solver(), "solver": SOLVER.replace("0.1", "0") % ("fixed", "")},
      "error", (1, "base_lr"), "the learning rate is always 0"),
@@ -194,6 +199,9 @@ GOOD = {
     "shuffled": {"net": DATA % ("", "shuffle: true", "") + ip("x") + LOSS, "labels": [0, 0, 1, 1, 2]},
     "silenced": {"net": PLAIN + layer("Power", "c", "power") + layer("Silence", "power", "")},
     "a test of everything": solver(net=DATA % ("", "", "") + ip("x") + LOSS + ACCURACY, labels=[0, 2, 1, 2, 0, 1]),
+    "the best weights, named after the file": {
+        **solver(), "solver": SOLVER.replace('snapshot_prefix: "s"', "snapshot: 10") % ("fixed", "keep_best: true")},
+    "a comma too many": solver(more='weights: ","'),
     "a rate of 1e-14": {**solver(), "solver": SOLVER.replace("0.1", "1e-14") % ("fixed", "momentum: 0.99")},
     "a rate that falls to 0 at the end": solver("poly", "power: 1"),
 }  # fmt: skip

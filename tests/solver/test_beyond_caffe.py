@@ -115,13 +115,17 @@ def test_momentum_has_nvidias_policies(kind, fields, momenta):
         ('larc: true larc_policy: "x"', "larc_policy: 'x' is not done here, only 'scale' and 'clip'"),
         ('type: "AdamW" regularization_type: "L1"', "regularization_type: AdamW decays the weights themselves"),
         ("larc: true larc_turbo: true", "larc_turbo: True is not done here, only False"),
-        ('eval_type: "detection"', "eval_type: 'detection' is not done here, only 'classification'"),
         ("max_momentum: 1", "max_momentum: must be at least 0 and below 1, got 1"),
     ],
 )
 def test_fields_of_forks_are_done_or_refused(fields, message):
     with pytest.raises(ConfigError, match=message):
         solver(fields)
+
+
+def test_tests_of_detection_are_told_to_be_something_else(caplog):
+    solver('eval_type: "detection" ap_version: "11point"')
+    assert caplog.messages[0] == "eval_type 'detection' is SSD's: tests tell the means of outputs here"
 
 
 @pytest.mark.parametrize(
@@ -208,8 +212,12 @@ def test_a_judge_resumes_where_it_was():
 
 
 def test_judging_needs_a_test_net_and_its_outputs():
-    with pytest.raises(ConfigError, match="no test net"):
+    with pytest.raises(ConfigError, match="early_stop: goes by test results, but there is no test net"):
         solver("early_stop: 3")
+    tested = f"test_net_param {{ {NET} }} test_iter: 1 test_interval: 5 test_initialization: false"
+    with pytest.raises(ConfigError, match="metric: the test net has no output 'los'; did you mean 'loss'"):
+        solver(f'early_stop: 3 metric: "los" {tested}')
+    solver(f'metric: "los" {tested}')  # by which nothing goes
     with pytest.raises(ConfigError, match="no output 'acuracy'; did you mean 'accuracy'"):
         Judge(parameter('metric: "acuracy"')).observe(0, [Output(0, "accuracy", 1.0, 0.0)])
 

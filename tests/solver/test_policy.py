@@ -103,3 +103,10 @@ def test_no_solver_that_people_trained_with_is_refused(shared: Path):
     assert len(files) == 150
     for path in files:
         check.check(upgrade.read_solver(path))
+
+
+def test_nor_one_that_came_with_a_trained_model(shared: Path):
+    files = list((shared / "models").rglob("*solver*.prototxt"))
+    assert len(files) > 10
+    for path in files:
+        check.check(upgrade.read_solver(path))
