@@ -45,7 +45,7 @@ from .tile import MOST_TAPS, SQUARE, multiply_taps, widest
 from .vector import LANES, floats_at
 
 # The pass's own numbers in its plan.
-IMAGES, CHUNK, SLICES, ROWS_AT_ONCE, VECTORS, LINE, ROOM, IN_PLACE, RUNS, RUN_LIST, TABLE = range(OWN, OWN + 11)
+IMAGES, CHUNK, SLICES, ROWS_AT_ONCE, VECTORS, LINE, HELD, IN_PLACE, RUNS, RUN_LIST, TABLE = range(OWN, OWN + 11)
 TAP, COUNT, PLACE, RUN_FIELDS = range(4)  # of a run of taps: its first, how many, where that is in a band
 
 PANEL = 8192  # numbers of dy in a panel: 32 KB, which stay in L1
@@ -79,7 +79,7 @@ def sum_taps(i, plan, x, dy, scratch, thread, tasks, partial):  # type: ignore[n
             each = min(plan[ROWS_AT_ONCE], plan[OUT_HEIGHT] - row) * plan[OUT_WIDTH]
             source = offset(x, ((image * plan[CHANNELS] + begin) * plan[HEIGHT] + row) * plan[IMAGE_WIDTH])
             if plan[IN_PLACE] == 0:
-                source = offset(panels, plan[ROOM] * plan[LINE])
+                source = offset(panels, plan[HELD] * plan[LINE])
                 fill_band(plan, x, image, images, begin, channels, row * plan[STRIDE_Y], plan[BAND_ROWS], source)
             turn_outputs(plan, dy, image, images, group, row * plan[OUT_WIDTH], each, panels)
             multiply_positions(plan, source, channels, panels, images * each, begun, sums)
@@ -95,7 +95,7 @@ def turn_outputs(plan, dy, image, images, group, first, each, panels):  # type: 
         for output in range(0, outputs, plan[VECTORS] * LANES):
             count = min(plan[VECTORS] * LANES, outputs - output)
             width = (count + LANES - 1) // LANES * LANES
-            panel = offset(panels, output * plan[ROOM] + n * each * width)
+            panel = offset(panels, output * plan[HELD] + n * each * width)
             pack(offset(source, output * size), size, 1, count, each, panel, width)
 
 
@@ -105,7 +105,7 @@ def multiply_positions(plan, source, channels, panels, count, begun, sums):  # t
     outputs, line = plan[OUTPUTS] // plan[GROUP], plan[LINE]
     table = offset(plan, plan[TABLE])
     for output in range(0, outputs, plan[VECTORS] * LANES):
-        panel = offset(panels, output * plan[ROOM])
+        panel = offset(panels, output * plan[HELD])
         vectors = min(plan[VECTORS], (outputs - output + LANES - 1) // LANES)
         for channel in range(channels):
             band = offset(source, channel * plan[BAND_CHANNEL])
@@ -189,7 +189,7 @@ class Cut:
         return (Image if self.in_place else Band)(self.of, self.slice, self.at_once[1])
 
     @property
-    def room(self) -> int:
+    def held(self) -> int:
         """Positions of a panel."""
         images, rows = self.at_once
         return images * rows * self.of.out_width
@@ -197,7 +197,7 @@ class Cut:
     @property
     def plan(self) -> np.ndarray:
         images, rows = self.at_once
-        own = [images, self.chunk, self.slices, rows, self.vectors, self.line, self.room, int(self.in_place)]
+        own = [images, self.chunk, self.slices, rows, self.vectors, self.line, self.held, int(self.in_place)]
         plan = self.band.plan([*own, len(self.runs), 0, 0])
         plan[RUN_LIST], plan[TABLE] = plan.size, plan.size + len(self.runs) * RUN_FIELDS
         offsets = self.band.tap_offsets()
@@ -208,9 +208,14 @@ class Cut:
         return np.concatenate([plan, np.array(runs).reshape(-1), places.reshape(-1)])
 
     @property
+    def room(self) -> int:
+        """Numbers in the sums of all chunks."""
+        return self.chunks * self.of.group * self.of.depth * self.line
+
+    @property
     def scratch(self) -> int:
         """Bytes: panels of dy, and a band."""
-        return 4 * (self.room * self.line + (0 if self.in_place else self.band.floats(self.at_once[0])))
+        return 4 * (self.held * self.line + (0 if self.in_place else self.band.floats(self.at_once[0])))
 
     @property
     def pays(self) -> bool:
@@ -219,3 +224,7 @@ class Cut:
         if of.dilation_x > 1 or of.out_width > LONGEST:
             return False
         return min(count for _, count in self.runs) * self.vectors >= ENOUGH
+
+    def add_sums(self, x: np.ndarray, dy: np.ndarray, room: np.ndarray, sums: np.ndarray) -> None:
+        """Launch the sums of every chunk: (chunk, group, channel, tap, `line` outputs)."""
+        sum_taps(self.plan, x, dy, room, 0, self.chunks * self.of.group * self.slices, sums)
