@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..backend.gpu.engines import tell_engines
 from ..device import Device, fetch, put
 from ..errors import CaffeError, ConfigError
 from . import budget, debug, passes
@@ -34,6 +35,8 @@ class Runner:
         for place, node in enumerate(self._guarded, 1):
             node.layer.fault = self.faults[place : place + 1]
         self._guard_inputs()
+        if device.asynchronous:
+            tell_engines(node.layer for node in graph.nodes)
         for blob in planning.all_blobs(graph):
             blob.on_reshape = self._blob_reshaped
 
@@ -68,12 +71,17 @@ class Runner:
         self.forget_plans()
         self._stale = False
 
+    def follow_shapes(self) -> None:
+        """Infer shapes anew if a blob has been reshaped."""
+        if self._stale:
+            self.reshape()
+
     def run(self, direction: Pass, low: int, high: int) -> None:
         """Run layers `low` to `high` (included): forward in that order, backward in the other."""
         if self._stale:
             if direction == "backward":
                 raise ConfigError("blobs have been reshaped since the last forward; run forward before backward")
-            self.reshape()
+            self.follow_shapes()
         before, after = self.callbacks["before", direction], self.callbacks["after", direction]
         if before or after or self.debug_info:
             for index in range(low, high + 1) if direction == "forward" else range(high, low - 1, -1):

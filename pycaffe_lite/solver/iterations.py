@@ -115,6 +115,7 @@ class RunsAhead(Iterations):
 
     def script(self, first: bool, last: bool) -> Script:
         """One of the passes of an iteration, which has iter_size of them."""
+        self.net.runner.follow_shapes()
         made = self._scripts.get((first, last))
         if made is None or not made.is_current:
             note = self._record_note(first, LAST_OF_ITERATION if last else LAST_OF_PASS)
@@ -239,6 +240,7 @@ class TallyOnGpu(Tally):
 
     def run(self) -> None:
         with self.net.lock, unchecked(self.net.runner):
+            self.net.runner.follow_shapes()
             if self._script is None or not self._script.is_current:
                 self._script = self._record()
             self._script.run()

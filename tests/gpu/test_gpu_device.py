@@ -82,6 +82,19 @@ def test_the_engine_decides_who_computes(nvidia, caplog, engine, size, expected,
     assert ("engine: CUDNN, but it has 3 spatial axes" in caplog.text) == warned
 
 
+def test_other_layers_that_ask_for_cudnn_are_told(nvidia, caplog):
+    def built(engine):
+        body = f'type: "Pooling" pooling_param {{ kernel_size: 2 engine: {engine} }}'
+        with devices.using(CupyGpu()):
+            build(Case(body))
+
+    built("CAFFE")
+    built("DEFAULT")
+    assert "engine" not in caplog.text
+    built("CUDNN")
+    assert "engine: CUDNN, but only convolutions are computed by cuDNN: our own kernels compute l" in caplog.text
+
+
 def test_algorithms_that_are_not_deterministic_are_not_taken(nvidia):
     nvidia["cudnn"].deterministic = False
     with devices.using(CupyGpu()), pytest.raises(DeviceError, match="no deterministic algorithm"):

@@ -76,6 +76,7 @@ class CupyGpu(Gpu):
         if not 0 <= number < count:
             raise DeviceError(f"there is no GPU {number}: this machine has {count}, numbered from 0")
         self.most_kept_data = most_kept_data
+        self._told: set[str] = set()
         self._failures = (runtime.CUDARuntimeError, self.cupy.cuda.driver.CUDADriverError)
         self.name, self.number, self.captures = f"GPU {number}", number, captures
         self._device = self.cupy.cuda.Device(number)
@@ -220,11 +221,17 @@ class CupyGpu(Gpu):
         if self.dnn is not None and planes and geometry.engine != "CAFFE":
             return geometry.copy_as(HalfConvolution if self.precision else CudnnConvolution)
         if self.precision:
-            log.warning("precision %s: a convolution of our own kernels computes in float32", self.precision)
+            self._tell(f"precision {self.precision}: convolutions of our own kernels compute in float32")
         if geometry.engine == "CUDNN":
             why = "cuDNN is not installed" if planes else f"it has {len(geometry.size)} spatial axes"
-            log.warning("engine: CUDNN, but %s: our own kernels compute this convolution", why)
+            self._tell(f"engine: CUDNN, but {why}: our own kernels compute this convolution")
         return super().convolution(geometry)
+
+    def _tell(self, line: str) -> None:
+        """Log a warning that concerns many layers, once."""
+        if line not in self._told:
+            self._told.add(line)
+            log.warning(line)
 
 
 class CupyEvent:
