@@ -25,6 +25,7 @@ def add_parser(verbs: Any) -> None:
         description="Print the most likely classes of images, or write all outputs of the net into OUT.npy. Images "
         "are resized to --images-dim; where that is larger than the net's input, the answers to ten crops (corners, "
         "centre, mirrored) are averaged. The defaults are those of Caffe's classify.py: values from 0 to 255, B, G, R.",
+        epilog="Example: caffe-lite classify --model net.prototxt --weights net.caffemodel cat.jpg",
         usage="caffe-lite classify --model FILE --weights FILE [options] IMAGE ... [OUT.npy]",
     )
     parser.add_argument(
@@ -42,10 +43,16 @@ def add_parser(verbs: Any) -> None:
         help="a .binaryproto or .npy file, or values: 104,117,123. Of a mean image that has not the size of the net's "
         "input, the mean of each channel is taken",
     )  # fmt: skip
-    parser.add_argument("--raw-scale", type=float, default=255.0, metavar="X", help="in front of the mean (255)")
-    parser.add_argument("--input-scale", type=float, metavar="X", help="behind the mean")
-    parser.add_argument("--channel-swap", default="2,1,0", metavar="I,J,K", help="of colours (default 2,1,0: B, G, R)")
-    parser.add_argument("--ext", default="", metavar="E", help="only files with this ending, of those in a folder")
+    parser.add_argument(
+        "--raw-scale", type=float, default=255.0, metavar="X", help="times this, before the mean (default: 255)"
+    )
+    parser.add_argument("--input-scale", type=float, metavar="X", help="times this, after it (default: 1)")
+    parser.add_argument(
+        "--channel-swap", default="2,1,0", metavar="I,J,K", help="order of colours (default: 2,1,0, that is B, G, R)"
+    )
+    parser.add_argument(
+        "--ext", default="", metavar="E", help="only files of this ending in folders (default: all images)"
+    )
     add_device_options(parser)
     parser.set_defaults(run=run)
 

@@ -28,7 +28,8 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("fp32", "fp16", "bf16"),
         default="fp32",
-        help="GPU: what products and convolutions round their inputs to; weights stay fp32, fp16 scales the loss",
+        help="GPU: what products and convolutions round their inputs to (default: fp32); weights stay fp32, fp16 "
+        "scales the loss",
     )
     parser.add_argument(
         "--keep-data", metavar="MB", help="GPU: keep data sets up to this size there, whole (default: 256; 0: none)"
@@ -38,8 +39,12 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 
 def add_net_options(parser: argparse.ArgumentParser) -> None:
     """--level, --stage, --allow-unknown-fields, --no-python-layers and --import."""
-    parser.add_argument("--level", type=int, default=0, metavar="N", help="the net's level, for include rules")
-    parser.add_argument("--stage", default="", metavar="A,B", help="the net's stages, for include and exclude rules")
+    parser.add_argument(
+        "--level", type=int, default=0, metavar="N", help="the net's level, for include rules (default: 0)"
+    )
+    parser.add_argument(
+        "--stage", default="", metavar="A,B", help="the net's stages, for include and exclude rules (default: none)"
+    )
     parser.add_argument(
         "--allow-unknown-fields", action="store_true", help="skip fields that Caffe does not have, with a warning each"
     )

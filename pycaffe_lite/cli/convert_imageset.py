@@ -28,6 +28,7 @@ def add_parser(verbs: Any) -> None:
         description="Write images into a database, for Data layers. LIST has a path (below ROOT) and a label on each "
         "line; without it, each folder in ROOT is a class, numbered in the order of their names. The first image that "
         "cannot be read ends it, and then nothing is written, unless with --skip-bad.",
+        epilog="Example: caffe-lite convert-imageset photos photos_lmdb --resize 256 --shuffle",
         usage="caffe-lite convert-imageset [options] ROOT [LIST] DB",
     )
     parser.add_argument(
@@ -42,7 +43,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--check-size", action="store_true", help="refuse images of different sizes")
     parser.add_argument("--encoded", action="store_true", help="store files as they are instead of pixels: smaller")
     parser.add_argument("--encode-type", metavar="T", help="encode as T (jpg, png ...); includes --encoded")
-    parser.add_argument("--backend", default="lmdb", metavar="B", help="lmdb (default) or leveldb")
+    parser.add_argument("--backend", default="lmdb", metavar="B", help="lmdb or leveldb (default: lmdb)")
     parser.add_argument("--labels", metavar="FILE", help="write the names of the classes into this file, one a line")
     parser.add_argument("--force", action="store_true", help="replace a database that is there already")
     parser.set_defaults(run=run)

@@ -12,16 +12,19 @@ if TYPE_CHECKING:
     from pycaffe_lite.data.mnist import Mnist
 
 _TRAIN, _TEST = "mnist_train_lmdb", "mnist_test_lmdb"
+EXAMPLE = "Example: caffe-lite data mnist --from ~/mnist --out models/lenet"
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add the verb and its data sets."""
-    parser = subparsers.add_parser("data", help="make the databases that the examples train from")
+    text = "make the databases that the examples train from"
+    parser = subparsers.add_parser("data", help=text, description=f"{text.capitalize()}.", epilog=EXAMPLE)
     sets = parser.add_subparsers(dest="dataset", metavar="DATASET", required=True)
     mnist = sets.add_parser(
         "mnist",
         help=f"70,000 handwritten digits as {_TRAIN} and {_TEST}",
         description=f"Write {_TRAIN} and {_TEST}, downloading MNIST unless told otherwise.",
+        epilog=EXAMPLE,
     )
     source = mnist.add_mutually_exclusive_group()
     source.add_argument("--from", dest="directory", metavar="DIR", help="read MNIST's four files (.gz or not) from DIR")

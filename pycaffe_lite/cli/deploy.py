@@ -19,6 +19,7 @@ def add_parser(verbs: Any) -> None:
         description="Write the net that gives the scores of a train_val net in its TEST phase: data layers become "
         "Input layers, a SoftmaxWithLoss becomes a Softmax, a SigmoidCrossEntropyLoss a Sigmoid; other losses, "
         "Accuracy, what only labels need, rates and fillers go.",
+        epilog="Example: caffe-lite deploy models/lenet/lenet_train_test.prototxt deploy.prototxt",
     )
     parser.add_argument("net", metavar="NET", help="the prototxt of the net for training")
     parser.add_argument("out", metavar="OUT", help="the prototxt to write")

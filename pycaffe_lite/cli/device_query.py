@@ -37,6 +37,7 @@ def add_parser(verbs: Any) -> None:
         aliases=["device_query"],
         help="what the GPUs of this machine are",
         description="Print what CUDA tells about the GPUs. caffe-lite doctor says what is missing if there are none.",
+        epilog="Example: caffe-lite device-query --gpu 0",
     )
     parser.add_argument("--gpu", default="all", metavar="N", help="the number of one GPU (default: all)")
     parser.set_defaults(run=run)

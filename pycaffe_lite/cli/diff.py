@@ -21,6 +21,7 @@ def add_parser(verbs: Any) -> None:
         help="compare two nets, or two files of weights",
         description="Compare two nets field by field, or two files of weights (.caffemodel, .h5, .npz, .safetensors) "
         "value by value. The exit status is 0 if they are the same, 1 if they differ, 2 if they cannot be compared.",
+        epilog="Example: caffe-lite diff train_val.prototxt deploy.prototxt",
     )
     parser.add_argument("left", metavar="A", help="a prototxt or a file of weights")
     parser.add_argument("right", metavar="B", help="another one")

@@ -36,6 +36,7 @@ def add_parser(verbs: Any) -> None:
         help="what this machine has for caffe-lite, and what is missing",
         description="Look over the installation: packages, processor, kernel cache, GPU and its libraries. "
         "Exit status 1 if something that is needed does not work.",
+        epilog="Example: caffe-lite doctor",
     )
     parser.set_defaults(run=run)
 

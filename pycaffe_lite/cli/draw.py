@@ -12,6 +12,7 @@ def add_parser(verbs: Any) -> None:
         "draw",
         help="draw a net",
         description="Draw a net: layers as boxes, blobs as octagons. Pictures need Graphviz; its text (.dot) does not.",
+        epilog="Example: caffe-lite draw models/lenet/lenet_train_test.prototxt lenet.svg",
     )
     parser.add_argument("net", metavar="NET", help="the net's prototxt")
     parser.add_argument(

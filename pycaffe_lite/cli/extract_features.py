@@ -24,6 +24,7 @@ def add_parser(verbs: Any) -> None:
         help="write blobs of a trained net into databases or arrays",
         description="Run a net in the TEST phase on what its data layer reads, and write blobs of it: a row for each "
         "image. OUTS that end in .npy become arrays, others databases of Datums with floats, as Caffe writes them.",
+        epilog="Example: caffe-lite extract-features net.caffemodel net.prototxt fc7 fc7.npy 10",
         usage=f"caffe-lite extract-features [options] {WORDS}",
     )
     parser.add_argument(

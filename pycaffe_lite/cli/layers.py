@@ -20,6 +20,7 @@ def add_parser(verbs: Any) -> None:
         help="list the layer types, or explain one",
         description="List all layer types, or explain one: its fields with their defaults, its bottoms and tops, its "
         "parameters.",
+        epilog="Example: caffe-lite layers Pooling",
     )
     parser.add_argument(
         "type", metavar="TYPE", nargs="?", help="a layer type (Pooling), or a message of the schema (FillerParameter)"

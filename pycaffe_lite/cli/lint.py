@@ -24,6 +24,7 @@ def add_parser(verbs: Any) -> None:
         help="what is wrong or suspicious in a net or solver",
         description="Look at a net in both phases, or at a solver and its nets: errors, warnings and hints, each with "
         "its place, why it matters and what to do. The exit status is 1 if there are errors.",
+        epilog="Example: caffe-lite lint models/lenet/lenet_solver.prototxt",
     )
     parser.add_argument("file", metavar="FILE", nargs="?", help="a net's or a solver's prototxt")
     parser.add_argument("--weights", metavar="FILE", help="weights that will be loaded: do they fit, are they complete")

@@ -28,6 +28,7 @@ def add_parser(verbs: Any) -> None:
         description="Print the mean of each channel, and write OUT if it is given: a mean image as .binaryproto or "
         ".npy, or as .prototxt the means of the channels in the form of a transform_param. Channels are in the order "
         "of the database, which is B, G, R.",
+        epilog="Example: caffe-lite mean photos_lmdb mean.binaryproto",
         usage="caffe-lite mean [options] SOURCE [OUT]",
     )
     parser.add_argument(

@@ -20,6 +20,7 @@ def add_parser(verbs: Any) -> None:
         description="Write a net, as it is in the TEST phase, in which BatchNorm, Scale and Bias layers are part of "
         "the Convolution, Deconvolution or InnerProduct in front of them. Both nets are run on random input; files "
         "are written only if they agree.",
+        epilog="Example: caffe-lite merge-bn net.prototxt net.caffemodel merged.prototxt merged.caffemodel",
     )
     parser.add_argument("net", metavar="NET", help="the net's prototxt")
     parser.add_argument("weights", metavar="WEIGHTS", help="its .caffemodel (or .h5, .npz, .safetensors)")

@@ -20,6 +20,7 @@ def add_parser(verbs: Any) -> None:
         help="a training log as tables of train and test",
         description="Read Caffe's log, caffe-lite's, or a metrics.jsonl: the iterations with their loss, rate and "
         "outputs, and the tests with theirs.",
+        epilog="Example: caffe-lite parse-log train.log --out csv",
     )
     parser.add_argument("log", metavar="LOG", help="the log file")
     parser.add_argument(

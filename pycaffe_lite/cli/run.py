@@ -22,6 +22,7 @@ def add_parser(verbs: Any) -> None:
         help="run a Python script that imports caffe",
         description="Run a Python script as `python SCRIPT ARGS` would, with `import caffe` (caffe.io and so on) "
         "meaning this package. As with pycaffe, the log goes to standard error, from level $GLOG_minloglevel on.",
+        epilog="Example: caffe-lite run plot.py mynet.prototxt",
     )
     parser.add_argument("script", metavar="SCRIPT", help="the script")
     parser.add_argument("arguments", metavar="ARGS", nargs=argparse.REMAINDER, help="what the script finds in sys.argv")

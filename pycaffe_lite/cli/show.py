@@ -13,6 +13,7 @@ def add_parser(verbs: Any) -> None:
         help="print a binary file as text",
         description="Print a .caffemodel, .solverstate, .binaryproto, .h5, .npy, .npz or .safetensors file, or the "
         "entries of an LMDB or LevelDB, as text. Arrays are shown as shape and range.",
+        epilog="Example: caffe-lite show net_iter_1000.solverstate",
     )
     parser.add_argument("file", metavar="FILE", help="the file, or the folder of a database")
     parser.add_argument("--full", action="store_true", help="write out all values")

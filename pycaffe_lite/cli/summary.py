@@ -18,6 +18,7 @@ def add_parser(verbs: Any) -> None:
         description="Show what a net is made of, in the TRAIN and the TEST phase, without running it. "
         "A multiply-add is an element of a convolution or matrix product; FLOPs are twice those, "
         "and the other operations.",
+        epilog="Example: caffe-lite summary models/lenet/lenet_train_test.prototxt",
     )
     parser.add_argument("net", metavar="NET", help="the net's prototxt")
     parser.add_argument("--phase", choices=("TRAIN", "TEST"), help="only this phase (default: both)")

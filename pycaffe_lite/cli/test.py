@@ -16,6 +16,7 @@ def add_parser(verbs: Any) -> None:
         "test",
         help="score a trained net on its test data",
         description="Run a net in the TEST phase over some batches and average its outputs.",
+        epilog="Example: caffe-lite test --model net.prototxt --weights net.caffemodel --iterations 100",
     )
     parser.add_argument("--model", required=True, metavar="FILE", help="the net's prototxt")
     parser.add_argument("--weights", required=True, metavar="FILE", help="its .caffemodel")

@@ -17,10 +17,13 @@ def add_parser(verbs: Any) -> None:
         "time",
         help="time each layer of a net, forward and backward",
         description="Time a net layer by layer. On a terminal a table, into a file or pipe Caffe's log lines.",
+        epilog="Example: caffe-lite time --model models/lenet/lenet_train_test.prototxt --iterations 20",
     )
     parser.add_argument("--model", required=True, metavar="FILE", help="the net's prototxt")
     parser.add_argument("--weights", metavar="FILE", help="its .caffemodel (default: values from the fillers)")
-    parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="default: TRAIN")
+    parser.add_argument(
+        "--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="the phase of its layers (default: TRAIN)"
+    )
     parser.add_argument(
         "--iterations", type=int, default=50, metavar="N", help="iterations to average over (default: 50)"
     )

@@ -19,6 +19,7 @@ def add_parser(verbs: Any) -> None:
         help="train the net of a solver.prototxt",
         description="Train the net of a solver.prototxt. On a terminal one live line shows how it goes; "
         "into a file or pipe goes Caffe's log, line for line.",
+        epilog="Example: caffe-lite train --solver models/lenet/lenet_solver.prototxt",
     )
     parser.add_argument("--solver", required=True, metavar="FILE", help="the solver.prototxt")
     start = parser.add_mutually_exclusive_group()

@@ -16,6 +16,7 @@ def add_parser(verbs: Any) -> None:
         help="bring an old net or solver file to today's form",
         description="Write a net (prototxt or caffemodel of any age) or a solver in the form of Caffe 1.0. "
         f"OUT is binary if its name ends in {', '.join(BINARY)}, text if in {', '.join(TEXT)}, else what IN is.",
+        epilog="Example: caffe-lite upgrade net old.prototxt new.prototxt",
     )
     parser.add_argument("kind", choices=("net", "solver"), help="what the file holds")
     parser.add_argument("input", metavar="IN", help="the file to read, text or binary")

@@ -38,6 +38,7 @@ def add_parser(verbs: Any) -> None:
         description="Compile what nets need on the CPU and keep it in the kernel cache ($CAFFE_LITE_CACHE, or "
         "~/.cache/caffe-lite), so that later processes start within a second. What is there already is not compiled "
         "again. Code is made for this processor: warm up on the kind of machine that will run it.",
+        epilog="Example: caffe-lite warmup",
     )
     parser.add_argument(
         "--model",
