@@ -156,6 +156,7 @@ class Net(PredictingNet):
         self.inputs, self.outputs = list(graph.inputs), list(graph.outputs)
         self.top_names = Named([(n.layer.name, n.top_names) for n in graph.nodes], "layer", me)
         self.bottom_names = Named([(n.layer.name, n.bottom_names) for n in graph.nodes], "layer", me)
+        self._weighted = [(i, top, w) for i, n in enumerate(graph.nodes) for top, w in zip(n.top, n.loss_weights) if w]
         self.blob_loss_weights: Named[float] = Named([(name, 0.0) for name in self.blobs], "blob", me)
         for node in graph.nodes:
             self.blob_loss_weights.update(
@@ -216,9 +217,11 @@ class Net(PredictingNet):
 
     def loss(self, first: int = 0, last: int | None = None) -> float:
         """Sum of all tops with a loss weight, weighted, as they are now; of layers `first` to `last` (included)."""
-        nodes = self.graph.nodes[first : None if last is None else last + 1]
-        weighted = ((top, weight) for n in nodes for top, weight in zip(n.top, n.loss_weights) if weight)
-        return sum((weight * float(top.read().sum(dtype=np.float64)) for top, weight in weighted), 0.0)
+        total, last = 0.0, len(self.layers) - 1 if last is None else last
+        for index, top, weight in self._weighted:
+            if first <= index <= last:
+                total += weight * float(top.read().sum(dtype=np.float64))
+        return total
 
     def before_forward(self, call: Callback) -> None:
         """Call this with a layer's index in front of every forward of a layer."""
