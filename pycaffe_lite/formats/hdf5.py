@@ -58,6 +58,8 @@ def layers(file: Any, source: str) -> Iterator[StoredLayer]:
     found: dict[str, StoredLayer] = {}
 
     def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Datatype):
+            raise WeightsError(f"weights {source}: /data/{name} is a type, not an array")
         if not isinstance(item, h5py.Dataset):
             if not any(isinstance(inner, h5py.Group) for inner in item.values()):
                 found.setdefault(name, StoredLayer(name, partial=True))
@@ -75,6 +77,8 @@ def layers(file: Any, source: str) -> Iterator[StoredLayer]:
 
 def stored(dataset: Any, where: str) -> Stored:
     """A dataset as a stored array; WeightsError if it does not hold numbers."""
+    if not isinstance(dataset, module().Dataset):
+        raise WeightsError(f"{where}: is no array")
     if dataset.dtype.kind not in "fiu" or dataset.shape is None:
         raise WeightsError(f"{where}: holds {dataset.dtype}, not numbers")
     check_size(dataset, where)

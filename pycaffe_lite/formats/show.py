@@ -197,9 +197,9 @@ def hdf5_lines(path: str, full: bool) -> Iterator[str]:
         found: list[Any] = []
         file.visititems(lambda name, item: found.append(item))
         for item in found:
-            if not hasattr(item, "dtype"):
-                if not len(item):
-                    yield f"{item.name}: empty"
+            if not hasattr(item, "shape"):  # a group, or a type with a name
+                if hasattr(item, "dtype") or not len(item):
+                    yield f"{item.name}: {'a type' if hasattr(item, 'dtype') else 'empty'}"
                 continue
             hdf5.check_size(item, f"{path}: {item.name}")
             if item.dtype.kind in "fiu":

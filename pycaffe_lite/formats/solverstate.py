@@ -67,6 +67,9 @@ def from_hdf5(file: Any, source: str) -> State:
     for name, kind in (("iter", h5py.Dataset), ("history", h5py.Group)):
         if not isinstance(file.get(name), kind):
             raise WeightsError(f"{source}: not a solverstate: it has no /{name}{_hint(source)}")
+    for name in ("learned_net", "current_step"):
+        if name in file and not isinstance(file[name], h5py.Dataset):
+            raise WeightsError(f"{source}: /{name} is no array")
     history = file["history"]
     if set(history) != {str(i) for i in range(len(history))}:
         raise WeightsError(f"{source}: /history must hold arrays named 0, 1, ..., got {', '.join(history)}")

@@ -236,6 +236,15 @@ def test_hdf5_files_with_less_than_they_announce_are_not_shown_either(tmp_path, 
     assert path.stat().st_size < 12_000
 
 
+def test_hdf5_files_with_types_in_the_place_of_arrays(net, tmp_path, capsys):
+    path = tmp_path / "a.caffemodel.h5"
+    with h5py.File(path, "w") as file:
+        file["data/score/0"] = np.dtype("f4")
+    refused(net, path, "/data/score/0 is a type, not an array")
+    assert main(["show", str(path)]) == 0
+    assert capsys.readouterr().out == "/data/score/0: a type\n"
+
+
 def test_hdf5_files_that_are_no_solverstate(tmp_path):
     path = tmp_path / "a.solverstate.h5"
     cases = {
@@ -244,6 +253,9 @@ def test_hdf5_files_that_are_no_solverstate(tmp_path):
         "/iter must be one integer, got int64 (2,)": {"iter": [3, 4], "history__0": [1.0]},
         "/iter must be one integer, got float64 (1,)": {"iter": [3.5], "history__0": [1.0]},
         "/learned_net must be a string": {"iter": [3], "history__0": [1.0], "learned_net": [1]},
+        "/learned_net is no array": {"iter": [3], "history__0": [1.0], "learned_net__a": [1]},
+        "/current_step is no array": {"iter": [3], "history__0": [1.0], "current_step__a": [1]},
+        "history 0: is no array": {"iter": [3], "history__0__a": [1.0]},
         "arrays named 0, 1, ..., got 0, 2": {"iter": [3], "history__0": [1.0], "history__2": [1.0]},
     }
     for message, items in cases.items():
