@@ -38,7 +38,7 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_net_options(parser: argparse.ArgumentParser) -> None:
-    """--level, --stage, --allow-unknown-fields, --no-python-layers and --import."""
+    """--level, --stage, --allow-unknown-fields, --without, --no-python-layers and --import."""
     parser.add_argument(
         "--level", type=int, default=0, metavar="N", help="the net's level, for include rules (default: 0)"
     )
@@ -48,8 +48,21 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-unknown-fields", action="store_true", help="skip fields that Caffe does not have, with a warning each"
     )
+    parser.add_argument(
+        "--without",
+        metavar="A,B",
+        action=LeaveOut,
+        help="leave out these passes that join layers, or all (default: none); results stay the same",
+    )
     parser.add_argument("--no-python-layers", nargs=0, action=RefusePythonLayers, help="refuse nets with Python layers")
     add_import_option(parser)
+
+
+def add_share_option(parser: argparse.ArgumentParser) -> None:
+    """--no-share."""
+    parser.add_argument(
+        "--no-share", action="store_true", help="give every blob memory of its own (default: by turns); same results"
+    )
 
 
 def add_import_option(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +70,19 @@ def add_import_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--import", dest="imports", metavar="FILE", action="append", help="a Python file with layer types of your own"
     )
+
+
+class LeaveOut(argparse.Action):
+    """--without: nets made from now on are planned without these passes."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        from ..net import passes
+
+        try:
+            passes.left_out(values.replace(",", " ").split())
+        except ConfigError as error:
+            raise argparse.ArgumentError(self, str(error).removeprefix("without: ")) from error
+        os.environ[passes.VARIABLE] = values
 
 
 class RefusePythonLayers(argparse.Action):

@@ -7,7 +7,14 @@ from typing import Any
 
 from . import caffe_log
 from .caffe_log import number
-from .common import add_device_options, add_mismatch_option, add_net_options, choose_device, stages
+from .common import (
+    add_device_options,
+    add_mismatch_option,
+    add_net_options,
+    add_share_option,
+    choose_device,
+    stages,
+)
 
 
 def add_parser(verbs: Any) -> None:
@@ -22,6 +29,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--weights", required=True, metavar="FILE", help="its .caffemodel")
     add_mismatch_option(parser)
     parser.add_argument("--iterations", type=int, default=50, metavar="N", help="batches to run (default: 50)")
+    add_share_option(parser)
     add_device_options(parser)
     add_net_options(parser)
     parser.set_defaults(run=run)
@@ -40,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--iterations: must be at least 1, got {args.iterations}")
     caffe_log.write_log()
     caffe_log.tell("caffe.cpp:281", choose_device(args))
-    net = Net(args.model, caffe_pb2.TEST, args.level, stages(args), allow_unknown=args.allow_unknown_fields)
+    how = {"share_memory": not args.no_share, "forward_only": True, "allow_unknown": args.allow_unknown_fields}
+    net = Net(args.model, caffe_pb2.TEST, args.level, stages(args), **how)
     net.copy_from(args.weights, args.ignore_mismatch)
     caffe_log.tell("caffe.cpp:287", f"Running for {args.iterations} iterations.")
     totals: list[Any] = [0.0] * len(net.outputs)

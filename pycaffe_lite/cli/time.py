@@ -27,6 +27,9 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--iterations", type=int, default=50, metavar="N", help="iterations to average over (default: 50)"
     )
+    parser.add_argument(
+        "--share", action="store_true", help="let blobs use the same memory by turns, as train and test do"
+    )
     add_device_options(parser)
     add_net_options(parser)
     parser.set_defaults(run=run)
@@ -43,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     caffe_log.write_log(level=30 if sys.stdout.isatty() else 20)
     caffe_log.tell("caffe.cpp:352", choose_device(args))
     phase = getattr(caffe_pb2, args.phase)
-    net = Net(args.model, phase, args.level, stages(args), args.weights, allow_unknown=args.allow_unknown_fields)
+    how = {"share_memory": args.share, "allow_unknown": args.allow_unknown_fields}
+    net = Net(args.model, phase, args.level, stages(args), args.weights, **how)
     caffe_log.tell("caffe.cpp:360", "Performing Forward")
     caffe_log.tell("caffe.cpp:365", f"Initial loss: {caffe_log.number(net.run_forward())}")
     caffe_log.tell("caffe.cpp:366", "Performing Backward")

@@ -9,7 +9,14 @@ from typing import Any
 
 from ..errors import ConfigError
 from . import caffe_log
-from .common import add_device_options, add_mismatch_option, add_net_options, choose_device, stages
+from .common import (
+    add_device_options,
+    add_mismatch_option,
+    add_net_options,
+    add_share_option,
+    choose_device,
+    stages,
+)
 
 
 def add_parser(verbs: Any) -> None:
@@ -33,6 +40,7 @@ def add_parser(verbs: Any) -> None:
         choices, explained = ("stop", "snapshot", "none"), f"what {event} does (default: {default})"
         parser.add_argument(flag, choices=choices, default=default, help=explained)
     parser.add_argument("--log-dir", metavar="DIR", help="also write metrics to DIR/metrics.jsonl")
+    add_share_option(parser)
     add_device_options(parser)
     add_net_options(parser)
     parser.set_defaults(run=run)
@@ -69,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         reports=reports(args, live, param),
         allow_unknown=args.allow_unknown_fields,
         ignore_mismatch=args.ignore_mismatch,
+        share_memory=not (args.no_share or param.debug_info),  # which reads every blob
     )
     caffe_log.tell("solver.cpp:56", "Solver scaffolding done.")
     for path in filter(None, map(str.strip, (args.weights or "").split(","))):

@@ -62,13 +62,14 @@ class Net(PredictingNet):
         weights: str | os.PathLike[str] | None = None,
         *,
         allow_unknown: bool = False,
+        **options: Any,
     ):
         if isinstance(phase, (str, os.PathLike)):  # Net(file, weights, phase)
             weights, phase, level = phase, caffe_pb2.TEST if level is None else level, None
             told = f"Net({os.fspath(network_file)!r}, {phase}, weights={os.fspath(weights)!r})"
             warnings.warn(f"Net(file, weights, phase) is Caffe's old form of {told}", DeprecationWarning, stacklevel=2)
         param = upgrade.read_net(network_file, allow_unknown=allow_unknown)
-        self._init(_in_state(param, phase, level, stages), os.fspath(network_file))
+        self._init(_in_state(param, phase, level, stages), os.fspath(network_file), **options)
         if weights is not None:
             self.copy_from(weights)
 
@@ -129,6 +130,7 @@ class Net(PredictingNet):
             folder = os.path.dirname(os.path.abspath(source)) if os.path.exists(source) else ""
             self.graph: Graph = wire(self.param, Options(dtype, alias_in_place, folder))
             self.graph.forward_only, self.graph.without = forward_only, passes.left_out(without)
+            share_memory = share_memory and not param.debug_info  # which reads every blob
             with budget.explained(self.graph, share_memory, frozenset(keep)):
                 self.memory_bytes = planning.allocate(self.graph, self.device, share_memory, frozenset(keep))
             self._name_everything()
@@ -302,8 +304,14 @@ class Net(PredictingNet):
             weights.save(self, path, write_diff, suffix=".h5")
 
     def first_bad_blob(self) -> str | None:
-        """Which blob of the last forward first held a NaN or infinity, and its layer; None if all are finite."""
-        for node in self.graph.nodes:
+        """Which blob of the last forward first held a NaN or infinity, and its layer; None if all are finite.
+
+        Where blobs share memory, that forward is run again, layer by layer, from the same batch.
+        """
+        again = not self.graph.kept.issuperset(self.blobs)
+        for number, node in enumerate(self.graph.nodes):
+            if again and node.bottom and not node.layer.on_host:
+                self.run_forward(number, number)
             for what, blobs in (("parameter", node.layer.blobs), ("top", node.top)):
                 for index, blob in enumerate(blobs):
                     if not np.isfinite(blob.data).all():

@@ -152,9 +152,10 @@ def lifetimes(graph: Graph) -> list[Buffer]:
         for node in step.nodes:
             if not node.bottom or node.layer.on_host:
                 written.difference_update(t.data_memory for t in node.top)
+    losses = {top for node in graph.nodes for top, weight in zip(node.top, node.loss_weights) if weight}
     for blob in all_blobs(graph):
         for memory in (blob.data_memory, blob.diff_memory):
-            if blob.name in graph.kept and memory in life:
+            if (blob.name in graph.kept or blob in losses) and memory in life:
                 life[memory].first, life[memory].last = 0, end
     return list(life.values())
 

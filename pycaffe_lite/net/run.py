@@ -82,6 +82,8 @@ class Runner:
             if direction == "backward":
                 raise ConfigError("blobs have been reshaped since the last forward; run forward before backward")
             self.follow_shapes()
+        if direction == "backward" and self.graph.forward_only:
+            raise ConfigError(f"net {self.graph.name!r} was made with forward_only, so it has no backward")
         before, after = self.callbacks["before", direction], self.callbacks["after", direction]
         if before or after or self.debug_info:
             for index in range(low, high + 1) if direction == "forward" else range(high, low - 1, -1):

@@ -81,7 +81,8 @@ class NetMaker:
         nets = []
         for number, (net, state) in enumerate(zip(found, states)):
             tell("solver.cpp:172", f"Creating test net (#{number}) specified by {net.told}")
-            nets.append(self.make(net, caffe_pb2.TEST, state, trained=trained))
+            only = bool(self.options.get("share_memory"))  # a person may run its backward, a command does not
+            nets.append(self.make(net, caffe_pb2.TEST, state, trained=trained, forward_only=only))
         return nets
 
     def test_nets(self) -> list[NetSource]:

@@ -99,3 +99,28 @@ def test_on_a_terminal_time_draws_a_table(trained, start):
     ]
     assert len(rows) == 1
     assert re.search(r"memory: parameters 1\.6 MB, parameter gradients 1\.6 MB, activations \d+\.\d MB", shown)
+
+
+@pytest.mark.parametrize("flags", [["--no-share"], ["--without", "all"], ["--without", "relu,norm"]])
+def test_scores_do_not_depend_on_how_the_net_is_planned(flags, trained, monkeypatch, capsys):
+    monkeypatch.setenv("CAFFE_LITE_WITHOUT", "")
+    command, scores = ["test", "--model", NET, "--weights", WEIGHTS, "--iterations", "1"], []
+    for more in ([], flags):
+        assert main([*command, *more]) == 0
+        scores.append(lines(capsys.readouterr().err, "caffe.cpp:327"))
+    assert scores[0] == scores[1] and len(scores[0]) == 2
+
+
+def test_time_with_shared_memory_needs_less(trained, capsys):
+    sizes = []
+    for more in ([], ["--share"]):
+        assert main(["time", "--model", NET, "--phase", "TEST", "--iterations", "1", *more]) == 0
+        (told,) = [text for text in lines(capsys.readouterr().err, "time.py:0") if "activations" in text]
+        sizes.append(int(told.split()[-2]))
+    assert sizes[1] < sizes[0]
+
+
+def test_an_unknown_pass_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["test", "--model", "x", "--weights", "y", "--without", "rely"])
+    assert "--without: must name passes" in capsys.readouterr().err

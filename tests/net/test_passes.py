@@ -272,7 +272,26 @@ def test_passes_are_switched_off_by_name(monkeypatch):
         passes.left_out()
 
 
+def test_the_first_bad_blob_is_found_though_memory_is_shared():
+    net = built(source_of("residual"), share_memory=True)
+    for name in net.inputs:
+        net.blobs[name].data[...] = 1
+    net.run_forward()
+    net.run_backward()
+    assert net.first_bad_blob() is None
+    net.params["c_scale"][1].data[2] = np.inf
+    net.run_forward()
+    net.run_backward()
+    assert net.first_bad_blob() == "parameter 1 of layer 'c_scale' (Scale)"
+    net.params["c_scale"][1].data[2] = 0
+    net.params["c"][0].data[0] = 1e308
+    net.run_forward()
+    assert net.first_bad_blob() == "top 'c' of layer 'c' (Convolution)"
+
+
 def test_forward_only_nets_have_no_backward():
     net = built(source_of("residual"), share_memory=True, forward_only=True)
     assert launched(net, "backward") == []
+    with pytest.raises(ConfigError, match="was made with forward_only"):
+        net.run_backward()
     assert net.memory_bytes["activations"] < built(source_of("residual")).memory_bytes["activations"] / 3
