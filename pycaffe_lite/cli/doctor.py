@@ -114,7 +114,7 @@ def gpu() -> Iterator[Finding]:
 
 
 def computes(device: Any) -> str:
-    """Run a kernel and a matrix product three times on a device (on a GPU: eagerly, captured, replayed)."""
+    """Run a kernel and a matrix product three times (on a GPU: eagerly, captured, replayed), and upload batches."""
     from .. import ops
     from ..device import fetch
     from ..kernel import recording
@@ -129,6 +129,12 @@ def computes(device: Any) -> str:
         program.run()
     if not np.array_equal(fetch(out), np.full(64, 3, np.float32)):
         raise ArithmeticError("a kernel and a matrix product gave wrong values")
+    if device.asynchronous:
+        feed = device.feed(out, None)
+        for batch in range(5):
+            feed.put(np.full(64, batch, np.float32))
+        if not np.array_equal(fetch(out), np.full(64, 4, np.float32)):
+            raise ArithmeticError("uploads arrive late, or in the wrong order")
     return f"compile, run and give the right values ({1e3 * (time.perf_counter() - start):.0f} ms)"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -122,7 +122,7 @@ class Update:
         halves = getattr(net.device, "precision", None) == "fp16" and self.dtype == np.float32
         self.scaling = LossScaling(net) if halves else None
         self._clear, self._apply = net.device.program(self.dtype), net.device.program(self.dtype)
-        self.average = self._weights().copy() if param.ema_decay and self.count else None
+        self.average = self._copied_weights() if param.ema_decay and self.count else None
         self._trained: Any = None  # while the net holds the average: its own weights
         if self.count:
             self._record()
@@ -213,8 +213,19 @@ class Update:
         self._needed(self._values)
         return self._data
 
+    def _here(self) -> AbstractContextManager[Any]:
+        """In this block CuPy works on the net's GPU, which need not be the one that is current."""
+        device: Any = self.net.device
+        return device.stream() if device.asynchronous else nullcontext()
+
+    def _copied_weights(self) -> Any:
+        weights = self._weights()
+        with self._here():
+            return weights.copy()
+
     def _set_weights(self, weights: Any) -> None:
-        self._data[...] = weights
+        with self._here():
+            self._data[...] = weights
         self._written(self._values)
 
     def start_average(self) -> None:
@@ -224,7 +235,9 @@ class Update:
 
     def restart_average(self) -> None:
         """Let the average be the weights as they are now."""
-        self.average[...] = self._weights()
+        weights = self._weights()
+        with self._here():
+            self.average[...] = weights
 
     def numbers_of(self, rate: float, iteration: int) -> tuple[float, ...]:
         """What an iteration with this rate reads, in the order of `rules.NUMBERS`."""
@@ -241,7 +254,7 @@ class Update:
         if self.average is None:
             yield
             return
-        trained, outer = self._weights().copy(), self._trained
+        trained, outer = self._copied_weights(), self._trained
         self._set_weights(self.average)
         self._trained = trained
         try:

@@ -14,6 +14,7 @@ from pycaffe_lite.data import mnist, synthetic_digits
 from pycaffe_lite.errors import DataError
 from pycaffe_lite.net.net import Net
 from pycaffe_lite.proto import NetParameter, SolverParameter, upgrade
+from pycaffe_lite.solver.report import Report
 from pycaffe_lite.solver.solver import Solver, TrainingError
 
 MODELS = Path(__file__).resolve().parents[2] / "models" / "lenet"
@@ -267,6 +268,49 @@ class TestDataKeptOnTheDevice:
         net.run_forward()
         assert net.layers[0].on_host and "data" not in net.memory_bytes
         assert [way for way, _ in self.gpu.moved if way == "behind"] == ["behind"] * 2
+
+
+def test_a_wrong_label_in_a_test_is_named(digits, gpu):
+    solver = solver_of(digits)
+    solver.test(0)
+    stream = solver.test_nets[0].layers[0].stream()
+    honest = stream.next
+
+    def spoilt():
+        batch = honest()
+        batch.labels[2] = 10
+        return batch
+
+    stream.next = spoilt
+    with pytest.raises(DataError, match=r"label 10 \(number 2 in the batch\)"):
+        solver.test(0)
+
+
+class Listening(Report):
+    def __init__(self, patience: float):
+        self.patience, self.heard = patience, []
+
+    def iteration(self, iteration, loss, rate):
+        self.heard.append(iteration)
+
+
+@pytest.mark.parametrize("patience, heard", [(-1.0, [1, 2, 3]), (1e9, [0, 0, 0])])
+def test_reports_hear_of_iterations_as_late_as_they_bear(digits, emulated, patience, heard):
+    solver, report, lengths = solver_of(digits, display=0, test_initialization=False), Listening(patience), []
+    solver.report.all[:] = [report]
+    solver.action = lambda: lengths.append(len(report.heard)) or "none"
+    solver.step(4)
+    assert lengths[:3] == heard and report.heard == [0, 1, 2, 3]
+
+
+def test_a_snapshot_on_the_way_knows_all_losses(digits, emulated, tmp_path):
+    fields = {"average_loss": 3, "snapshot_prefix": str(tmp_path / "lenet")}
+    whole = solver_of(digits, snapshot=4, **fields)
+    whole.step(6)
+    resumed = solver_of(digits, **fields)
+    resumed.restore(tmp_path / "lenet_iter_4.solverstate")
+    resumed.step(2)
+    assert resumed.smoothed_loss.state() == whole.smoothed_loss.state()
 
 
 def test_lenets_step_has_few_nodes(nvidia):

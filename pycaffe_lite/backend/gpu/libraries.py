@@ -32,7 +32,7 @@ def _places(name: str, major: int) -> Iterator[str]:
     folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
     file = f"{name}64_{major}.dll" if sys.platform == "win32" else f"lib{name}.so.{major}"
     for folder in folders:
-        yield from (str(path) for path in sorted(folder.glob(f"**/{file}")))
+        yield from (str(path) for path in sorted(folder.glob(f"*/*/{file}")))
     yield file
 
 
