@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import WeightsError
+from .hdf5 import MOST_COMPRESSED
 from .stored import Stored, StoredLayer, numbers
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -32,10 +34,17 @@ def _in_zip(archive: zipfile.ZipFile, name: str) -> Stored:
     with archive.open(name) as file:
         try:
             shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+            start = file.tell()
         except (ValueError, KeyError) as error:
             raise WeightsError(f"weights {archive.filename}: {name} is no array of numpy's: {error}") from error
     if dtype.kind not in "fiu":
         raise WeightsError(f"weights {archive.filename}: {name} holds {dtype}, not numbers")
+    info, size = archive.getinfo(name), math.prod(shape) * dtype.itemsize
+    there = max(0, min(info.file_size, info.compress_size * MOST_COMPRESSED) - start)  # numpy deflates, if anything
+    if size > there:
+        raise WeightsError(
+            f"weights {archive.filename}: {name}: shape {shape} takes {size:,} bytes, of which {there:,} are there"
+        )
 
     def read() -> np.ndarray:
         with archive.open(name) as file:
