@@ -9,10 +9,7 @@ same net, batch and threads run on both sides, in turns. --write puts the table 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
-import shlex
 import shutil
 import statistics
 import subprocess
@@ -20,31 +17,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("CAFFE_LITE_SHARED") or ROOT.parent / "shared")
-WORKER = str(ROOT / "benchmarks" / "worker.py")
+from measure import PEER, ROOT, SHARED, WORKER, heading, run, write
+
 NET = str(SHARED / "bench" / "nets" / "lenet_train.prototxt")
-DOCUMENT = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- results: written by benchmarks/lenet.py -->", "<!-- end of results -->"
 LAYOUTS = ("nchw", "nhwc")
-
-
-def run(command: list[str], **environment: str) -> dict[str, Any]:
-    """The JSON object that a command prints last."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{shlex.join(command)} failed:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def iterations(args: argparse.Namespace) -> dict[str, list[float]]:
     """Median milliseconds of every process, by side; sides take turns, so that a busy moment hits all."""
     threads = str(args.threads)
     ours = [sys.executable, WORKER, "iteration", NET, "--iterations", str(args.iterations)]
-    peer = [args.peer_python, str(SHARED / "bench" / "torch_peer.py"), NET]
+    peer = [args.peer_python, PEER, NET]
     peer += ["--threads", threads, "--iters", str(args.iterations)]
     found: dict[str, list[float]] = {"caffe-lite": []}
     run(ours, CAFFE_LITE_THREADS=threads)  # fills the kernel cache
@@ -108,32 +92,11 @@ def measure(args: argparse.Namespace) -> list[tuple[str, str]]:
     return rows
 
 
-def machine(threads: int) -> str:
-    """Processor, threads and versions, in a line."""
-    from importlib.metadata import version
-
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next((s.split(":")[1].strip() for s in lines if s.startswith("model name")), processor)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "llvmlite"))
-    return f"{processor}, {threads} threads, {platform.system()}, Python {platform.python_version()}, {versions}"
-
-
 def table(rows: list[tuple[str, str]], threads: int) -> str:
     """The rows in Markdown, with where, when and on what they were measured."""
-    commit = ["git", "describe", "--always", "--dirty"]
-    at = subprocess.run(commit, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    lines = [f"Measured {time.strftime('%Y-%m-%d')} at {at or 'no commit'}: {machine(threads)}.", ""]
+    lines = [heading(threads), ""]
     lines += ["| LeNet, batch 64 | median |", "|---|---|", *(f"| {what} | {much} |" for what, much in rows)]
     return "\n".join(lines)
-
-
-def write(text: str) -> None:
-    """Replace the results in the document."""
-    document = DOCUMENT.read_text("utf-8")
-    before, rest = document.split(BEGIN)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", "utf-8")
 
 
 def main() -> None:
@@ -150,7 +113,7 @@ def main() -> None:
     text = table(measure(args), args.threads)
     print(text)
     if args.write:
-        write(text)
+        write("lenet.py", text)
 
 
 if __name__ == "__main__":

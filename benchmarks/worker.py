@@ -1,6 +1,6 @@
-"""One measurement in a process of its own; prints a JSON object. `lenet.py` starts these.
+"""One measurement in a process of its own; prints a JSON object. `lenet.py` and `nets.py` start these.
 
-python benchmarks/worker.py iteration NET --iterations 200
+python benchmarks/worker.py iteration NET --iterations 200 --mode train --batch 64
 python benchmarks/worker.py start SOLVER
 python benchmarks/worker.py train SOLVER --iterations 1000
 python benchmarks/worker.py import
@@ -18,25 +18,49 @@ import time
 WARM_UP = 5  # iterations before the clock starts, as many as the peer runs
 
 
-def iteration(net: str, iterations: int) -> dict[str, float]:
-    """Milliseconds of forward, backward and update on random data, with the peer's solver."""
+def iteration(net: str, iterations: int, mode: str, batch: int | None) -> dict[str, float]:
+    """Milliseconds of an iteration on random data, and the peak memory of the process.
+
+    `train` is forward, backward and update with the peer's solver, `forward` the forward pass of training, and
+    `infer` that of a net for use, whose blobs share memory.
+    """
     import numpy as np
 
-    from pycaffe_lite.proto import SolverParameter
+    from pycaffe_lite.net import offline
+    from pycaffe_lite.net.net import Net
+    from pycaffe_lite.proto import SolverParameter, caffe_pb2
     from pycaffe_lite.solver.solver import Solver
 
-    rates = {"base_lr": 0.001, "momentum": 0.9, "weight_decay": 0.0005, "lr_policy": "fixed"}
-    solver = Solver(SolverParameter(net=net, random_seed=1, **rates))
+    phase = caffe_pb2.TEST if mode == "infer" else caffe_pb2.TRAIN
+    param = offline.read_selected(net, phase)
+    if batch:
+        given = {
+            top: offline.input_shapes(la)[i] for la in param.layer if la.type == "Input" for i, top in enumerate(la.top)
+        }
+        param = offline.stand_in(param, shapes={top: (batch, *shape[1:]) for top, shape in given.items()}).param
+    if mode == "train":
+        rates = {"base_lr": 0.001, "momentum": 0.9, "weight_decay": 0.0005, "lr_policy": "fixed"}
+        solver = Solver(SolverParameter(net_param=param, random_seed=1, **rates))
+        made, step = solver.net, lambda: solver.step(1)
+    else:
+        made = Net.from_proto(param, share_memory=mode == "infer")
+        step = made.run_forward
     random = np.random.default_rng(0)
-    data, label = (solver.net.blobs[name] for name in solver.net.inputs)
+    data, label = (made.blobs[name] for name in made.inputs)
     data.data[...] = random.random(data.shape)
     label.data[...] = random.integers(0, 10, label.shape)
     times = []
     for _ in range(WARM_UP + iterations):
-        start = time.perf_counter()
-        solver.step(1)
-        times.append(1e3 * (time.perf_counter() - start))
-    return {"median_ms": statistics.median(times[WARM_UP:]), "min_ms": min(times[WARM_UP:])}
+        begin = time.perf_counter()
+        step()
+        times.append(1e3 * (time.perf_counter() - begin))
+    return {"median_ms": statistics.median(times[WARM_UP:]), "min_ms": min(times[WARM_UP:]), "peak_mb": peak_mb()}
+
+
+def peak_mb() -> float:
+    """The peak of resident memory, in MB."""
+    kilo = 1 if sys.platform != "darwin" else 1024  # ru_maxrss counts KiB, on macOS bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / kilo * 1024 / 1e6
 
 
 def start(solver: str) -> dict[str, float]:
@@ -58,9 +82,7 @@ def train(solver: str, iterations: int) -> dict[str, float]:
     begin = time.perf_counter()
     made.step(iterations)
     seconds = time.perf_counter() - begin
-    kilo = 1 if sys.platform != "darwin" else 1024  # ru_maxrss counts KiB, on macOS bytes
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / kilo
-    return {"ms_per_iteration": 1e3 * seconds / iterations, "peak_mb": peak * 1024 / 1e6}
+    return {"ms_per_iteration": 1e3 * seconds / iterations, "peak_mb": peak_mb()}
 
 
 def importing() -> dict[str, float]:
@@ -70,7 +92,7 @@ def importing() -> dict[str, float]:
 
     bare = time.perf_counter() - begin
     pycaffe_lite.Net, pycaffe_lite.get_solver  # noqa: B018  (loaded when named)
-    return {"bare": bare, "whole": time.perf_counter() - begin}
+    return {"bare": bare, "whole": time.perf_counter() - begin, "peak_mb": peak_mb()}
 
 
 def main() -> None:
@@ -79,13 +101,17 @@ def main() -> None:
     parser.add_argument("what", choices=("iteration", "start", "train", "import"))
     parser.add_argument("file", nargs="?", help="the net's or the solver's prototxt")
     parser.add_argument("--iterations", type=int, default=200)
+    parser.add_argument("--mode", choices=("train", "forward", "infer"), default="train")
+    parser.add_argument("--batch", type=int)
     args = parser.parse_args()
     if args.what == "import":
         found = importing()
     elif args.what == "start":
         found = start(args.file)
+    elif args.what == "train":
+        found = train(args.file, args.iterations)
     else:
-        found = {"iteration": iteration, "train": train}[args.what](args.file, args.iterations)
+        found = iteration(args.file, args.iterations, args.mode, args.batch)
     print(json.dumps(found))
 
 

@@ -30,12 +30,17 @@ class Program:
     def __init__(self, dtype: Any = np.float32):
         self.dtype = np.dtype(dtype)
         self._rows: list[tuple[int, int, int, int]] = []
-        self._alive: list[Any] = []  # argument vectors and arrays whose addresses the table holds
+        self.launched: list[tuple[Kernel, tuple[Any, ...]]] = []  # what every row is; keeps its arrays alive
+        self._packed: list[np.ndarray] = []  # argument vectors, whose addresses the table holds
         self._table: np.ndarray | None = None
-        self.kernels: list[Kernel] = []
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The kernel of every row."""
+        return [kernel for kernel, _ in self.launched]
 
     def launch(self, kernel: Kernel, args: tuple[Any, ...]) -> None:
         """Append a launch; arrays must stay where they are as long as the program lives."""
@@ -47,10 +52,10 @@ class Program:
         if kernel.cpu_form and dtype == np.float32 and self._launch_form(*kernel.cpu_form, args):
             return
         packed = np.array(pack(kernel, args, dtype), np.int64)
-        self._alive += [packed, args]
+        self._packed.append(packed)
         entry = entry_address(kernel, dtype, equal_pointers(kernel, packed))
         self._rows.append((entry, count, grain, packed.ctypes.data))
-        self.kernels.append(kernel)
+        self.launched.append((kernel, args))
         self._table = None
 
     def _launch_form(self, module: str, function: str, args: tuple[Any, ...]) -> bool:
