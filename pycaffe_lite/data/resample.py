@@ -13,6 +13,7 @@ is beyond the border:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -24,44 +25,45 @@ _POLE = math.sqrt(3) - 2  # of the filter that turns samples into coefficients o
 def resize(image: np.ndarray, height: int, width: int, order: int) -> np.ndarray:
     """An image (H, W, ...) as float64 (height, width, ...), with no value beyond its smallest and its largest."""
     lowest, highest = image.min(), image.max()
-    made = image.astype(np.float64) - lowest
+    made, beyond = image, lowest
     for axis, new in enumerate((height, width)):
         old = image.shape[axis]
         centres = (np.arange(new) + 0.5) * (old / new) - 0.5
-        made = _sample(made, axis, centres, order, {0: 0, 1: 1, 3: _PAD}[order])
+        made, beyond = _sample(made, axis, centres, order, beyond), 0
     return np.clip(made + lowest, lowest, highest)
 
 
 def zoom(image: np.ndarray, height: int, width: int, order: int) -> np.ndarray:
     """An image (H, W, ...) as float64 (height, width, ...)."""
-    made = image.astype(np.float64)
+    made = image
     for axis, new in enumerate((height, width)):
         points = np.arange(new) * ((image.shape[axis] - 1) / max(1, new - 1))
-        made = _sample(made, axis, points, order, 0)
+        made = _sample(made, axis, points, order)
     return made
 
 
-def _sample(image: np.ndarray, axis: int, places: np.ndarray, order: int, pad: int) -> np.ndarray:
-    """Values along an axis at these places, with `pad` zeros in front and behind; without, the image is mirrored."""
+def _sample(image: np.ndarray, axis: int, places: np.ndarray, order: int, beyond: float | None = None) -> np.ndarray:
+    """Values along an axis at these places, as float64.
+
+    What lies beyond the ends is the image mirrored; or else the value `beyond`, which is subtracted from the result.
+    """
     lines = np.moveaxis(image, axis, 0)
-    if pad:
-        lines = np.pad(lines, [(pad, pad), *[(0, 0)] * (lines.ndim - 1)])
-    if order == 0:
-        first, weights = np.floor(places + 0.5), [np.ones_like(places)]
-    elif order == 1:
-        first = np.floor(places)
-        weights = [1 - (places - first), places - first]
-    else:
-        lines = _spline(lines)
-        first = np.floor(places) - 1
-        weights = _cubic(places - 1 - first)
+    pad, base = (0, 0) if beyond is None else (_PAD, beyond)
+    if order == 3:
+        lines = lines.astype(np.float64) - base
+        lines = _spline(np.pad(lines, [(pad, pad), *[(0, 0)] * (lines.ndim - 1)]))
+        places, base = places + pad, 0
     last = len(lines) - 1
-    made = 0.0
-    for step, weight in enumerate(weights):
-        index = np.abs(first.astype(np.intp) + pad + step)  # mirrored at the first line, and next at the last
+    made = np.zeros((len(places), *lines.shape[1:]))
+    first = np.floor(places + 0.5 if order == 0 else places) - (order == 3)
+    for step, weight in enumerate(_WEIGHTS[order](places - np.floor(places))):
+        index = first.astype(np.intp) + step
+        if beyond is not None:
+            weight = np.where((index < 0) | (index > last), 0, weight)
+        index = np.abs(index)  # mirrored at the first line, and next at the last
         index = np.minimum(index, np.abs(2 * last - index)).clip(0, last)
-        made = made + weight.reshape(-1, *[1] * (lines.ndim - 1)) * lines[index]
-    return np.moveaxis(made, 0, axis)  # type: ignore[arg-type]
+        made += weight.reshape(-1, *[1] * (lines.ndim - 1)) * (lines[index].astype(np.float64) - base)
+    return np.moveaxis(made, 0, axis)
 
 
 def _cubic(t: np.ndarray) -> list[np.ndarray]:
@@ -90,3 +92,11 @@ def _spline(lines: np.ndarray) -> np.ndarray:
     for i in range(count - 2, -1, -1):
         made[i] = _POLE * (made[i + 1] - made[i])
     return made
+
+
+# order -> weights of the neighbours of a place that lies at t, from 0 to 1, behind one of them
+_WEIGHTS: dict[int, Callable[[np.ndarray], list[np.ndarray]]] = {
+    0: lambda t: [np.ones_like(t)],
+    1: lambda t: [1 - t, t],
+    3: _cubic,
+}
