@@ -21,6 +21,7 @@ VERBS = (
     "convert-imageset",
     "mean",
     "classify",
+    "detect",
     "extract-features",
     "layers",
     "lint",

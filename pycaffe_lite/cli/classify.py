@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .common import add_device_options, choose_device
+from .transform_options import add_model_options, add_transform_options, numbers, set_transform
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,24 +33,12 @@ def add_parser(verbs: Any) -> None:
         "files", metavar="IMAGE ... [OUT.npy]", nargs="+",
         help="image files, folders of images, or an .npy file of images (N, H, W, channels), values from 0 to 1",
     )  # fmt: skip
-    parser.add_argument("--model", "--model-def", required=True, metavar="FILE", help="the deploy net's prototxt")
-    parser.add_argument("--weights", "--pretrained-model", required=True, metavar="FILE", help="its .caffemodel")
+    add_model_options(parser)
     parser.add_argument("--labels", "--labels-file", metavar="FILE", help="the names of the classes, one a line")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="how many classes to print (default: 5)")
     parser.add_argument("--images-dim", metavar="H,W", help="size that images are given first (default: the net's)")
     parser.add_argument("--center-only", action="store_true", help="the centre crop alone instead of ten")
-    parser.add_argument(
-        "--mean-file", "--mean", metavar="M",
-        help="a .binaryproto or .npy file, or values: 104,117,123. Of a mean image that has not the size of the net's "
-        "input, the mean of each channel is taken",
-    )  # fmt: skip
-    parser.add_argument(
-        "--raw-scale", type=float, default=255.0, metavar="X", help="times this, before the mean (default: 255)"
-    )
-    parser.add_argument("--input-scale", type=float, metavar="X", help="times this, after it (default: 1)")
-    parser.add_argument(
-        "--channel-swap", default="2,1,0", metavar="I,J,K", help="order of colours (default: 2,1,0, that is B, G, R)"
-    )
+    add_transform_options(parser)
     parser.add_argument(
         "--ext", default="", metavar="E", help="only files of this ending in folders (default: all images)"
     )
@@ -61,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Make the classifier, show it the images."""
     import numpy as np
 
+    from ..classifier import Classifier
     from ..errors import ConfigError
     from ..formats.files import replacing
 
@@ -70,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     if args.top < 1:
         raise ConfigError(f"--top: must be at least 1, got {args.top}")
     choose_device(args)
-    classifier = make_classifier(args)
+    classifier = Classifier(args.model, args.weights, image_dims=numbers(args.images_dim, "--images-dim", int))
+    set_transform(classifier, args)
     names = labels(args.labels, classifier) if args.labels else None
     oversample = not args.center_only and tuple(classifier.image_dims) != tuple(classifier.crop_dims)
     color = classifier.blobs[classifier.inputs[0]].shape[1] != 1
@@ -87,42 +78,6 @@ def run(args: argparse.Namespace) -> int:
             np.save(file, np.concatenate(collected))
         print(f"{out}: outputs for {sum(map(len, collected))} images, {collected[0].shape[1:]} for each")
     return 0
-
-
-def make_classifier(args: argparse.Namespace) -> Classifier:
-    """The classifier that the options describe."""
-    import numpy as np
-
-    from ..classifier import Classifier
-    from ..formats.mean import read_mean
-
-    made = Classifier(args.model, args.weights, image_dims=numbers(args.images_dim, "--images-dim", int))
-    in_, shape = made.inputs[0], made.blobs[made.inputs[0]].shape
-    if shape[1] == 3 and args.channel_swap:
-        made.transformer.set_channel_swap(in_, numbers(args.channel_swap, "--channel-swap", int))
-    made.transformer.set_raw_scale(in_, args.raw_scale)
-    if args.input_scale is not None:
-        made.transformer.set_input_scale(in_, args.input_scale)
-    if args.mean_file:
-        if os.path.splitext(args.mean_file)[1].lower() in (".npy", ".binaryproto"):
-            mean = read_mean(args.mean_file)
-            mean = mean if mean.shape == shape[1:] else mean.mean((1, 2))
-        else:
-            mean = np.array(numbers(args.mean_file, "--mean-file", float))
-        made.transformer.set_mean(in_, mean)
-    return made
-
-
-def numbers(text: str | None, option: str, kind: type) -> Any:
-    """Numbers with commas between, as a tuple; None if there is no text."""
-    from ..errors import ConfigError
-
-    if text is None:
-        return None
-    try:
-        return tuple(kind(word) for word in text.split(","))
-    except ValueError:
-        raise ConfigError(f"{option}: must be numbers with commas between, got {text!r}") from None
 
 
 def labels(path: str, classifier: Classifier) -> list[str]:
