@@ -25,7 +25,7 @@ def reading_npz(source: str) -> Iterator[list[StoredLayer]]:
         with zipfile.ZipFile(source) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
             yield _layers(((name[:-4], _in_zip(archive, name)) for name in names), source)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, UnicodeDecodeError) as error:
         raise WeightsError(f"weights {source}: not an .npz of numpy's, or a damaged one: {error}") from error
 
 

@@ -294,6 +294,14 @@ def test_npz_files_that_lie(net, tmp_path):
         refused(net, tmp_path / "a.npz", message)
 
 
+def test_npz_files_with_names_that_are_no_text(net, tmp_path):
+    net.save(tmp_path / "a.npz")
+    whole = (tmp_path / "a.npz").read_bytes()
+    assert whole.count(b"score/0.npy") == 2, "in front of the array, and in the list at the end"
+    (tmp_path / "a.npz").write_bytes(whole.replace(b"score/0.npy", b"scor\xff/0.npy", 1))
+    refused(net, tmp_path / "a.npz", "not an .npz of numpy's, or a damaged one")
+
+
 def test_npz_files_that_end_too_soon(net, tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("score/0.npy", npy("<f4", "(5, 64)", b"1234"))
