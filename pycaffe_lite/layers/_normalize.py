@@ -166,3 +166,50 @@ normalize_grad.cuda(
     over="channels",
     block=THREADS,
 )
+
+
+@kernel(f"x: T*, mean: T*, inverse: T*, scale: T*, shift: T*, slope: T, {CHANNELS} -> z: T*", **BY_SAMPLE)
+def apply_norm(i, x, mean, inverse, scale, shift, slope, outer, channels, inner, per, z):
+    """z alone, where no backward will ask for y; x and z may be one."""
+    groups = (channels + per - 1) // per
+    row, first = i // groups * channels, i % groups * per
+    for c in range(first, min(first + per, channels)):
+        start, m, f, a, b = (row + c) * inner, mean[c], inverse[c], scale[c], shift[c]
+        for j in range(start, start + inner):
+            s = (x[j] - m) * f * a + b
+            z[j] = s if s > 0 else slope * s
+
+
+apply_norm.cuda(
+    """
+    int c = i / inner % channels;
+    T s = (x[i] - mean[c]) * inverse[c] * scale[c] + shift[c];
+    z[i] = s > 0 ? s : slope * s;
+""",
+    over=ELEMENTS,
+)
+
+
+@kernel(
+    "w: T*, bias: T*, mean: T*, inverse: T*, scale: T*, shift: T*, channels: int, depth: int"
+    " -> weights: T*, biases: T*",
+    over="channels",
+    work="depth",
+)
+def fold_norm(c, w, bias, mean, inverse, scale, shift, channels, depth, weights, biases):
+    """The weights (channels x depth) and biases with which a convolution does the work of those behind it."""
+    factor = inverse[c] * scale[c]
+    biases[c] = (bias[c] - mean[c]) * factor + shift[c]
+    for j in range(c * depth, (c + 1) * depth):
+        weights[j] = w[j] * factor
+
+
+fold_norm.cuda(
+    """
+    int c = i / depth;
+    T factor = inverse[c] * scale[c];
+    if (i % depth == 0) biases[c] = (bias[c] - mean[c]) * factor + shift[c];
+    weights[i] = w[i] * factor;
+""",
+    over="channels * depth",
+)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..layers._normalize import normalize, normalize_by, normalize_grad
+from ..layers._normalize import apply_norm, normalize, normalize_by, normalize_grad
 from ..layers.batch_norm import use_statistics
 from .schedule import Binder, Schedule
 from .wire import Node
@@ -19,7 +19,8 @@ def fuse(schedule: Schedule) -> None:
     """Join BatchNorm with the Scale that is its only reader, and with the ReLU behind that."""
     for scale in schedule.graph.nodes:
         if scale.layer.type == "Scale" and belongs_to(scale.makers[0], scale):
-            chain = Chain(scale.makers[0], scale)
+            norm = scale.makers[0]
+            chain = Chain(norm, scale, forgets=is_over(schedule, norm) and norm.top[0].data_memory not in schedule.kept)
             with_relu = chain.with_relu()
             if not (with_relu and merge(schedule, with_relu)):
                 merge(schedule, chain)
@@ -32,6 +33,12 @@ def belongs_to(norm: Node, scale: Node) -> bool:
     return len(scale.bottom) == 1 and scale.layer.view == norm.layer.view  # type: ignore[attr-defined]
 
 
+def is_over(schedule: Schedule, norm: Node) -> bool:
+    """Whether a BatchNorm goes by statistics that are given, and has no backward behind it."""
+    backward = norm.readers[0].needs_backward and not schedule.graph.forward_only
+    return norm.layer.learnt and not backward  # type: ignore[attr-defined]
+
+
 @dataclass
 class Chain:
     """The layers that are to be one step."""
@@ -39,13 +46,14 @@ class Chain:
     norm: Node
     scale: Node
     relu: Node | None = None
+    forgets: bool = False  # nobody wants the standardised values
 
     def with_relu(self) -> Chain | None:
         """The same with the ReLU behind it, if there is one that goes by the sign of its top."""
         (relu, *others) = self.scale.readers or [None]
         if others or relu is None or relu.layer.type != "ReLU" or "bottom" in relu.layer.backward_reads:
             return None
-        return Chain(self.norm, self.scale, relu)
+        return Chain(self.norm, self.scale, relu, self.forgets)
 
     @property
     def nodes(self) -> list[Node]:
@@ -60,6 +68,12 @@ class Chain:
         layer: Any = self.scale.layer
         return layer.params[-1].data if layer.param.bias_term else layer.zeros
 
+    def use_statistics(self) -> None:
+        """Record how mean and deviation follow from the BatchNorm's parameters."""
+        norm: Any = self.norm.layer
+        means, variances, weight = (p.data for p in norm.params)
+        use_statistics(means, variances, weight, norm.param.eps, norm.view.channels, norm.mean, norm.inverse)
+
     def forward(self, bind: Binder) -> None:
         """Record the forward."""
         (x,), (y,) = bind(self.norm)
@@ -70,8 +84,10 @@ class Chain:
             return  # an empty batch has no statistics
         affine = self.scale.layer.params[0].data, self.shift(), self.slope
         if norm.learnt:
-            means, variances, weight = (p.data for p in norm.params)
-            use_statistics(means, variances, weight, norm.param.eps, norm.view.channels, norm.mean, norm.inverse)
+            self.use_statistics()
+            if self.forgets:
+                apply_norm(x.data, norm.mean, norm.inverse, *affine, *norm.view, z.data)
+                return
             normalize_by(x.data, norm.mean, norm.inverse, *affine, *norm.view, y.data, z.data)
         else:
             results = norm.sums, norm.mean, norm.variance, norm.inverse
@@ -99,6 +115,9 @@ def merge(schedule: Schedule, chain: Chain) -> bool:
     steps = schedule.steps_of(*nodes)
     if schedule.direction == "forward":
         result, between = chain.nodes[-1].top[0].data_memory, [n.top[0].data_memory for n in chain.nodes[1:-1]]
+        standard = chain.norm.top[0].data_memory
+        if chain.forgets and standard is not chain.norm.bottom[0].data_memory:
+            between.append(standard)
     else:
         result, between = chain.norm.bottom[0].diff_memory, [n.bottom[0].diff_memory for n in chain.nodes[1:]]
         if not all(node.propagate_down[0] for node in nodes):

@@ -11,11 +11,12 @@ import os
 from collections.abc import Callable, Iterable
 
 from ..errors import ConfigError, suggest
-from . import fuse_norm, fuse_relu, fuse_sum, share_gradients
+from . import fuse_fold, fuse_norm, fuse_relu, fuse_sum, share_gradients
 from .schedule import Pass, Schedule
 from .wire import Graph
 
 PASSES: dict[str, Callable[[Schedule], None]] = {
+    "fold": fuse_fold.fuse,
     "norm": fuse_norm.fuse,
     "relu": fuse_relu.fuse,
     "sum": fuse_sum.fuse,

@@ -30,7 +30,7 @@ class Plan:
         self.graph, self.direction, self.device = graph, direction, device
         self.program = device.program(graph.dtype)
         self.steps = (passes.schedule if joined else Schedule)(graph, direction).steps
-        bind = Binder(device)
+        bind = Binder(device, graph.dtype)
         for step in self.steps:
             self._record(step, bind)
         self._apart: Plan | None = None

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from .. import ops
 from ..device import Device
@@ -24,8 +26,15 @@ Pass = Literal["forward", "backward"]
 class Binder:
     """Gives recipes their operands, on one device."""
 
-    def __init__(self, device: Device):
-        self.device = device
+    def __init__(self, device: Device, dtype: Any = np.float32):
+        self.device, self.dtype = device, dtype
+        self._room: Any = None
+
+    def room(self, count: int) -> Any:
+        """A place for what one recipe needs only while it runs; the next one may use it, too."""
+        if self._room is None or self._room.size < count:
+            self._room = self.device.zeros(count, self.dtype)  # the program keeps those it has been given
+        return self._room[:count]
 
     def __call__(self, node: Node) -> tuple[list[Operand], list[Operand]]:
         """The bottoms and the tops of a layer; it gets its `params`, too."""

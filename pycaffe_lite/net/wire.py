@@ -32,7 +32,7 @@ class Learnable:
     decay_given: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class Node:
     """A layer in its place: its blobs, and which gradients it is to compute."""
 
@@ -46,8 +46,8 @@ class Node:
     params: Sequence[Param] = ()
     needs_backward: bool = False
     renamed: list[tuple[Blob, Blob]] = field(default_factory=list)  # see `rename_inputs`
-    makers: list[Node] = field(default_factory=list)  # of its bottoms
-    readers: list[Node] = field(default_factory=list)  # of its tops, each as often as it reads one
+    makers: list[Node] = field(default_factory=list, repr=False)  # of its bottoms
+    readers: list[Node] = field(default_factory=list, repr=False)  # of its tops, each as often as it reads one
 
 
 @dataclass

@@ -173,6 +173,44 @@ def test_with_shared_memory_outputs_and_parameters_are_the_same(chain):
         agree(trained(net), wanted, names=names)
 
 
+def scored(net, forwards=3):
+    """What can be read after each of some forwards; in between, somebody changes the parameters."""
+    rng, seen = np.random.default_rng(1), []
+    for blobs in net.params.values():
+        for blob in blobs:
+            blob.data[...] = rng.uniform(0.2, 1.5, blob.shape)
+    for _ in range(forwards):
+        for name in net.inputs:
+            net.blobs[name].data[...] = rng.standard_normal(net.blobs[name].shape)
+        net.run_forward()
+        seen.append({f"{name} data": net.blobs[name].data.copy() for name in net.graph.kept})
+        for blobs in net.params.values():
+            for blob in blobs:
+                blob.data[...] *= rng.uniform(0.9, 1.1, blob.shape)
+    return seen
+
+
+@pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_forward_only(device, chain, share):
+    wanted = scored(built(source_of(chain), "TEST", np.float32, without=["all"], forward_only=True))
+    net = built(source_of(chain), "TEST", np.float32, forward_only=True, share_memory=share)
+    names = {f"{name} data" for name in net.graph.kept}
+    agree(scored(net), wanted, 2e-5, names & set(wanted[0]))
+
+
+def test_a_convolution_takes_the_layers_behind_it_into_its_weights_or_its_results():
+    big = conv("a", "x", inside="num_output: 96 kernel_size: 1") + norm("a") + relu("a")
+    net = built(
+        INPUT % LABEL + big + conv("b", "a", inside="num_output: 5 kernel_size: 5") + norm("b") + relu("b"), "TEST"
+    )
+    found = launched(net, "forward")
+    assert found.count(["Convolution", "BatchNorm", "Scale", "ReLU"]) == 2
+    net.run_forward()
+    kernels = [kernel.name for kernel in net._runner.plan("forward").program.kernels]
+    assert kernels.count("fold_norm") == kernels.count("apply_norm") == 1
+
+
 def in_parts(net):
     """Forward and backward in three parts, cut in the middle of whatever is joined."""
     last = len(net.layers) - 1
