@@ -109,6 +109,19 @@ def add_bias_rows(row, bias, rows, columns, y):  # type: ignore[no-untyped-def]
 add_bias_rows.cuda("y[i] += bias[i % columns];", over="rows * columns")
 
 
+@kernel("bias: T*, rows: int, columns: int -> y: T*", over="rows", work="columns")
+def add_bias_rows_relu(row, bias, rows, columns, y):  # type: ignore[no-untyped-def]
+    """Every row of y (rows x columns) = ReLU(y + bias)."""
+    for j in range(columns):
+        value = y[row * columns + j] + bias[j]
+        y[row * columns + j] = value if value > 0 else value * 0
+
+
+add_bias_rows_relu.cuda(
+    "T value = y[i] + bias[i % columns]; y[i] = value > 0 ? value : value * 0;", over="rows * columns"
+)
+
+
 @kernel("x: T*, rows: int, columns: int -> out: T*", over="columns", work="rows")
 def add_rows(j, x, rows, columns, out):  # type: ignore[no-untyped-def]
     """out (columns) += the sum of the rows of x (rows x columns)."""

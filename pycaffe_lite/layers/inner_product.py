@@ -16,6 +16,7 @@ class InnerProduct(Layer, type="InnerProduct", param="inner_product_param"):
     def setup(self):
         if self.param.num_output < 1:
             raise self.error(f"inner_product_param.num_output: must be at least 1, got {self.param.num_output}")
+        self.takes_relu = self.param.bias_term
 
     def shapes(self, bottom):
         p, (shape,) = self.param, bottom
@@ -27,12 +28,12 @@ class InnerProduct(Layer, type="InnerProduct", param="inner_product_param"):
             params.append(Param((self.width,), p.bias_filler))
         return Shapes(top=[(*shape[:axis], self.width)], params=params)
 
-    def forward(self, bottom, top):
+    def forward(self, bottom, top, relu=False):
         weight, *bias = self.params
         x, y = bottom[0].data, top[0].data
         ops.gemm(x, weight.data, y, self.rows, self.width, self.depth, trans_b=not self.param.transpose)
         if bias:
-            ops.add_bias_rows(bias[0].data, self.rows, self.width, y)
+            (ops.add_bias_rows_relu if relu else ops.add_bias_rows)(bias[0].data, self.rows, self.width, y)
 
     def backward(self, top, propagate_down, bottom):
         weight, *bias = self.params

@@ -63,6 +63,8 @@ CHAINS = {
     "depthwise": conv("a", "x", inside="num_output: 4 kernel_size: 3 group: 4") + relu("a") + END % "a",
     "inner product and ReLU": layer("a", "InnerProduct", "x", "a", "inner_product_param { num_output: 5 "
         'weight_filler { type: "xavier" } }') + relu("a") + END % "a",
+    "inner product without bias": layer("a", "InnerProduct", "x", "a", "inner_product_param { num_output: 5 "
+        'bias_term: false weight_filler { type: "xavier" } }') + relu("a") + END % "a",
     "BatchNorm and Scale": conv("a", "x") + norm("a") + END % "a",
     "and ReLU": conv("a", "x") + norm("a") + relu("a") + END % "a",
     "and leaky ReLU": conv("a", "x") + norm("a") + relu("a", inside=LEAKY) + END % "a",
