@@ -65,11 +65,9 @@ def caffe_decides(net: NetParameter, nodes: list) -> list[tuple[bool, list[bool]
     for i in reversed(range(len(net.layer))):
         tops = losses[i] | dict.fromkeys(set(net.layer[i].top) - set(losses[i]), 0)
         contributes = any(weight or top in under_loss for top, weight in tops.items())
-        if runs[i] and all(top in skip for top in tops if top != "(automatic)") and "(automatic)" not in tops:
+        if not contributes or (runs[i] and "(automatic)" not in tops and all(top in skip for top in tops)):
             runs[i], wanted[i] = False, [False] * len(wanted[i])
-        if not contributes:
-            runs[i], wanted[i] = False, [False] * len(wanted[i])
-        else:
+        if contributes:
             under_loss.update(net.layer[i].bottom)
         skip.update(bottom for bottom, want in zip(net.layer[i].bottom, wanted[i]) if not want)
     if net.force_backward:
@@ -351,9 +349,8 @@ def test_an_input_written_in_place_is_one_blob_as_in_caffe(above, value, slope, 
 def test_constants_written_in_place_are_the_callers_too():
     source = """layer { name: "d" type: "DummyData" top: "d" dummy_data_param { shape { dim: 3 }
         data_filler { type: "constant" value: 2 } } }"""
-    net = Net.from_proto(
-        in_phase(source + layer("Scale", "d", "d", more="scale_param { axis: 0 filler { value: 3 } }"))
-    )
+    scale = layer("Scale", "d", "d", more="scale_param { axis: 0 filler { value: 3 } }")
+    net = Net.from_proto(in_phase(source + scale))
     assert net.blobs["d"].data.tolist() == [2, 2, 2]
     net.run_forward()
     assert net.blobs["d"].data.tolist() == [6, 6, 6]
