@@ -51,8 +51,9 @@ def max_pool(i, x, planes, h, w, oh, ow, kh, kw, sh, sw, ph, pw, y, argmax):
                     wins = value > most  # selected, not branched on: which one wins cannot be predicted
                     most = value if wins else most
                     best = a * w + b if wins else best
-            # Rounding up can put a window wholly outside the plane: it has no maximum.
-            y[(i * oh + r) * ow + o] = most if best >= 0 else T(0)
+            # Rounding up can put a window wholly outside the plane: it has no maximum. One of nothing but NaN
+            # keeps the lowest number, as in Caffe: a 0 would hide that training has diverged.
+            y[(i * oh + r) * ow + o] = most if top < h and left < w else T(0)
             argmax[(i * oh + r) * ow + o] = best
 
 
@@ -65,7 +66,7 @@ max_pool.cuda(
     for (int r = max(top, 0); r < min(top + kh, h); ++r)
         for (int c = max(left, 0); c < min(left + kw, w); ++c)
             if (in[r * w + c] > most) { best = r * w + c; most = in[best]; }
-    y[i] = best < 0 ? (T)0 : most; argmax[i] = best;
+    y[i] = top < h && left < w ? most : (T)0; argmax[i] = best;
 """,
     over="planes * oh * ow",
 )

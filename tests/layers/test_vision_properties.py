@@ -64,3 +64,20 @@ def test_pooling(data, pool, rounding):
     check_reference(
         Case(f'type: "Pooling" pooling_param {{ {fields} }}', [image], tops=tops, phase="TEST", reference=pooled)
     )
+
+
+def test_windows_without_a_maximum(device):
+    """Of nothing but NaN: the lowest number, as in Caffe, so that divergence shows. Outside the image: 0."""
+    nan = np.nan
+    image = np.array([[nan, nan, 3, nan, 5], [nan, nan, nan, nan, 6]]).reshape(1, 1, 2, 5)
+    net = build(Case('type: "Pooling" pooling_param { kernel_size: 2 stride: 2 }', [image]), np.float32)
+    net.run_forward()
+    assert net.blobs["y0"].data.ravel().tolist() == [np.finfo(np.float32).min, 3, 6]
+    net.blobs["y0"].diff[...] = [7, 8, 9]
+    net.run_backward()
+    assert net.blobs["x0"].diff.ravel().tolist() == [0, 0, 8, 0, 0, 0, 0, 0, 0, 9]
+
+    case = Case('type: "Pooling" pooling_param { kernel_size: 1 stride: 2 }', [np.full((1, 1, 2, 2), -np.inf)])
+    net = build(case, np.float32)
+    net.run_forward()
+    assert net.blobs["y0"].data.ravel().tolist() == [np.finfo(np.float32).min, 0, 0, 0]

@@ -93,14 +93,16 @@ def max_pool_strip(i, plan, x, scratch, thread, tasks, work, y, argmax):  # type
     for r in range(first, last):
         line, start = offset(band, (r - first) * plan[SH] * plan[PITCH]), (r * plan[SH] - plan[PH]) * plan[W] - plan[PW]
         out = (plane * oh + r) * ow
+        end = whole(plan[W] if r * plan[SH] - plan[PH] < plan[H] else -plan[PW] - 1)  # of the columns that there are
         for o in range(0, ow, LANES):
             most, best, none = splat(T(LOWEST)), whole(-1), whole(-1)
             for tap in range(plan[KH] * plan[KW]):
                 value = load(offset(line, o + places[2 * tap]))
                 wins = above(value, most)
                 most, best = choose(wins, value, most), choose(wins, whole(places[2 * tap + 1]), best)
-            found = above(best, none)  # a window may be all padding
-            put(offset(y, out + o), choose(found, most, splat(T(0))), ow - o)
+            inside = above(end, steps(o * plan[SW] - plan[PW], plan[SW]))  # a window may begin behind the image
+            put(offset(y, out + o), choose(inside, most, splat(T(0))), ow - o)
+            found = above(best, none)  # or hold nothing but NaN
             place = add(best, steps(start + o * plan[SW], plan[SW]))
             put(offset(argmax, out + o), choose(found, place, none), ow - o)
 
@@ -153,7 +155,7 @@ def max_pool_pairs(i, x, planes, h, w, oh, ow, kh, sh, y, argmax):  # type: igno
                 wins = above(right, most)
                 most, best = choose(wins, right, most), choose(wins, whole(a * w + 1), best)
             found = above(best, none)
-            put(offset(y, out + r * ow + o), choose(found, most, splat(T(0))), count)
+            put(offset(y, out + r * ow + o), most, count)
             put(offset(argmax, out + r * ow + o), choose(found, add(best, place), none), count)
 
 
