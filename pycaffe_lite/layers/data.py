@@ -18,7 +18,8 @@ class Data(StreamLayer, type="Data", param="data_param"):
     def setup(self):
         self.passes = 0
         self.kept = None  # KeptData, on a GPU
-        self.entries = None  # what is to be kept there
+        self.entries = None  # what is to be kept there, until it is there
+        self.asked, self.kept_bytes = False, 0
         self.guard = None  # set by the runner, as that of fed blobs
 
     def open_stream(self, depth, seed):
@@ -38,16 +39,13 @@ class Data(StreamLayer, type="Data", param="data_param"):
         if self.kept is not None:
             self.kept.move_to(state["sample"], self.stream().skip)
 
-    @property
-    def kept_bytes(self):
-        """Memory that the whole database takes on the device, if it is kept there."""
-        return 0 if self.entries is None else sum(array.size * self.dtype.itemsize for array in self.entries)
-
     def shapes(self, bottom):
         stream = self.stream()
-        if self.entries is None and device.current().most_kept_data:
+        if not self.asked and device.current().most_kept_data:
+            self.asked = True
             self.entries = self.named(lambda: stream.everything(device.current().most_kept_data))
             self.on_host = self.entries is None
+            self.kept_bytes = sum(array.size for array in self.entries or ()) * self.dtype.itemsize
         return Shapes(top=[stream.batch_shape, stream.label_shape][: len(self.message.top)])
 
     def forward(self, bottom, top):
@@ -68,4 +66,5 @@ class Data(StreamLayer, type="Data", param="data_param"):
         if self.kept is None:
             self.kept = KeptData(current_launcher().device, self.dtype, *self.entries)
             self.kept.move_to(self.stream().state()["sample"], self.stream().skip)
+            self.entries = None
         self.kept.record(self.guard, self.stream().batch_size, data.data, None if label is None else label.data)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from emulator import COMPILER, EmulatedGpu
 from exam import Case, Run, build, check_against_cpu
-from fake_nvidia import FakeCuPy, FakeStream, RuntimeFailure
+from fake_nvidia import FakeCuPy, FakeKernel, FakeStream, RuntimeFailure
 
 from pycaffe_lite import device as devices
 from pycaffe_lite.backend.gpu import libraries
@@ -114,6 +114,21 @@ def test_a_driver_that_is_too_old_or_missing_is_told(nvidia, monkeypatch, driver
     monkeypatch.setitem(sys.modules, "cupy", FakeCuPy(EmulatedGpu(), driver=driver))
     with pytest.raises(DeviceError, match=text):
         devices.gpu()
+
+
+def test_a_compiler_that_is_missing_is_told(nvidia, monkeypatch):
+    def missing(self):
+        raise RuntimeError("CuPy failed to load libnvrtc.so.13")
+
+    monkeypatch.setattr(FakeKernel, "compile", missing)
+    with devices.using(CupyGpu()), pytest.raises(DeviceError, match=r"kernel relu_forward \(.*libnvrtc.*pip install"):
+        Run(build(Case('type: "ReLU"')), Case('type: "ReLU"')).forward()
+
+
+def test_libraries_that_are_missing_are_told(nvidia, caplog):
+    nvidia.clear()
+    CupyGpu()
+    assert "cuBLAS is not installed" in caplog.text and "cuDNN is not installed" in caplog.text
 
 
 def test_too_little_memory_is_told(nvidia, monkeypatch):

@@ -268,6 +268,8 @@ class TestDataKeptOnTheDevice:
         param.state.phase = 0
         net = Net.from_proto(param)
         net.run_forward()
+        net.layers[0].stream().everything = None  # is asked once
+        net.reshape()
         assert net.layers[0].on_host and "data" not in net.memory_bytes
         assert [way for way, _ in self.gpu.moved if way == "behind"] == ["behind"] * 2
 

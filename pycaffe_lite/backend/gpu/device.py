@@ -106,7 +106,9 @@ class CupyGpu(Gpu):
     def _open_cublas(self, tf32: bool) -> Cublas | None:
         found = libraries.find("cublas", self.cupy.cuda.runtime.runtimeGetVersion() // 1000)
         if found is None:
-            log.info("cuBLAS is not installed: %s computes matrix products with kernels of caffe-lite's own", self.name)
+            log.warning(
+                "cuBLAS is not installed: %s computes matrix products with kernels of caffe-lite's own", self.name
+            )
             return None
         self._blas_workspace = self.zeros(WORKSPACE, np.uint8)
         with self.stream():
@@ -115,7 +117,7 @@ class CupyGpu(Gpu):
     def _open_cudnn(self, tf32: bool) -> Cudnn | None:
         found = libraries.find("cudnn", 9)
         if found is None:
-            log.info(
+            log.warning(
                 "cuDNN is not installed: %s computes convolutions with kernels of caffe-lite's own; for faster ones %s",
                 self.name, INSTALL_CUDNN,
             )  # fmt: skip
@@ -184,7 +186,15 @@ class CupyGpu(Gpu):
     ) -> Callable[[], None]:
         with self.stream():
             function = self.cupy.RawKernel(cuda_source(kernel, dtype.name), kernel.name, options=("--std=c++17",))
-            function.compile()
+            try:
+                function.compile()
+            except self._failures:
+                raise
+            except Exception as error:  # CuPy has many: no NVRTC, headers of another CUDA, a GPU it does not know
+                raise DeviceError(
+                    f"{self.name} cannot compile kernel {kernel.name} ({type(error).__name__}: {error}): "
+                    f"{INSTALL}, {OTHERWISE}"
+                ) from error
         return partial(function, (blocks,), (threads,), tuple(packed))
 
     @contextmanager
