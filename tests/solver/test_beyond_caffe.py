@@ -87,7 +87,7 @@ def test_poly_falls_to_the_minimum_as_at_nvidia():
         ('momentum_policy: "opt" max_momentum: 0.6', [0.6] * 4),
     ],
 )
-def test_momentum_has_nvidias_policies(kind, fields, momenta):
+def test_momentum_has_nvidias_policies(kind, fields, momenta, device):
     made = solver(f'type: "{kind}" {fields}')
     weight = made.net.params["ip"][0]
     history = np.zeros_like(weight.data)
@@ -159,7 +159,7 @@ def test_adamw_decays_weights_apart_from_the_gradient():
 
 
 @pytest.mark.parametrize("eta", [0.01, 100.0])
-def test_clipped_rates_of_lars_are_at_most_the_rate(eta):
+def test_clipped_rates_of_lars_are_at_most_the_rate(eta, device):
     made = solver(f'larc: true larc_policy: "clip" larc_eta: {eta}')
     before = [b.data.copy() for b in made.net.params["ip"]]
     made.net.run_forward()
