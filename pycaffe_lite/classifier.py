@@ -59,18 +59,12 @@ class Classifier(Net):
 
     def _resized(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """All images in the size of image_dims."""
-        if isinstance(inputs, np.ndarray) and inputs.ndim == 3:
-            raise DataError(f"predict: takes a list of images, got one array {inputs.shape}; put it into a list")
         channels = self.blobs[self.inputs[0]].shape[1]
-        resized = []
-        for number, image in enumerate(inputs):
-            array = pictures.image_array(image, f"predict: image {number}")
-            if array.shape[2] != channels:
-                raise DataError(f"predict: image {number} {array.shape}: the net takes {channels} channel(s)")
-            resized.append(pictures.resize_image(array, self.image_dims))
-        if not resized:
-            raise DataError("predict: takes at least one image, got none")
-        return resized
+        images = pictures.image_arrays(inputs, "predict")
+        for number, image in enumerate(images):
+            if image.shape[2] != channels:
+                raise DataError(f"predict: image {number} {image.shape}: the net takes {channels} channel(s)")
+        return [pictures.resize_image(image, self.image_dims) for image in images]
 
     def _centres(self, images: list[np.ndarray]) -> list[np.ndarray]:
         """The middle of all images, as large as the net takes it."""

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError, Message
 
+from .arrays import as_numbers
 from .data.datum import pixels_of
-from .data.pictures import load_image, numbers, oversample, resize_image
+from .data.pictures import load_image, oversample, resize_image
 from .errors import DataError, WeightsError
 from .formats import blobproto
 from .proto import caffe_pb2
@@ -40,17 +41,15 @@ def blobproto_to_array(blob: Message, return_diff: bool = False) -> np.ndarray:
 
     A mean image from a .binaryproto has shape (1, C, H, W): take `[0]` of it. WeightsError if values are missing.
     """
-    if not isinstance(blob, Message):
-        hint = "; parse it first: caffe_pb2.BlobProto.FromString(data)" if isinstance(blob, bytes) else ""
-        raise DataError(f"blobproto_to_array: takes a BlobProto, got {type(blob).__name__}{hint}")
+    _check_message(blob, "BlobProto", "blobproto_to_array")
     return blobproto.to_array(blob, "diff" if return_diff else "data").astype(np.float64)
 
 
 def array_to_blobproto(arr: np.ndarray, diff: np.ndarray | None = None) -> Any:
     """A BlobProto of these values, and of these gradients if given, all as float32."""
-    values = numbers(np.asarray(arr), "array_to_blobproto").astype(np.float32)
+    values = as_numbers(arr, "array_to_blobproto: arr").astype(np.float32)
     if diff is not None:
-        diff = numbers(np.asarray(diff), "array_to_blobproto: diff")
+        diff = as_numbers(diff, "array_to_blobproto: diff")
         if diff.shape != values.shape:
             raise DataError(f"array_to_blobproto: diff: must have arr's shape {values.shape}, got {diff.shape}")
     return blobproto.from_array(values, diff)
@@ -58,6 +57,8 @@ def array_to_blobproto(arr: np.ndarray, diff: np.ndarray | None = None) -> Any:
 
 def arraylist_to_blobprotovector_str(arraylist: Iterable[np.ndarray]) -> bytes:
     """Arrays as the bytes of a BlobProtoVector."""
+    if not isinstance(arraylist, Iterable):
+        raise DataError(f"arraylist_to_blobprotovector_str: takes a list of arrays, got {type(arraylist).__name__}")
     return caffe_pb2.BlobProtoVector(blobs=[array_to_blobproto(array) for array in arraylist]).SerializeToString()
 
 
@@ -75,7 +76,7 @@ def blobprotovector_str_to_arraylist(str: bytes) -> list[np.ndarray]:
 
 def array_to_datum(arr: np.ndarray, label: int | None = None) -> Any:
     """A Datum of an array (C, H, W): its bytes if it is uint8, else floats."""
-    array = numbers(np.asarray(arr), "array_to_datum")
+    array = as_numbers(arr, "array_to_datum: arr")
     if array.ndim != 3:
         raise DataError(f"array_to_datum: Incorrect array shape, must be (channels, height, width), got {array.shape}")
     channels, height, width = array.shape
@@ -97,8 +98,18 @@ def datum_to_array(datum: Any) -> np.ndarray:
 
     DataError if the content does not have the Datum's shape. The label is `datum.label`.
     """
+    _check_message(datum, "Datum", "datum_to_array")
     pixels = pixels_of(datum)
     return pixels.astype(np.uint8 if pixels.dtype == np.uint8 else np.float64)
+
+
+def _check_message(value: Any, kind: str, where: str) -> None:
+    """Refuse what is no message of this kind; somebody else's class for it is as good as ours."""
+    if isinstance(value, Message) and value.DESCRIPTOR.name == kind:
+        return
+    got = value.DESCRIPTOR.name if isinstance(value, Message) else type(value).__name__
+    hint = f"; parse it first: caffe_pb2.{kind}.FromString(data)" if isinstance(value, bytes) else ""
+    raise DataError(f"{where}: takes a {kind}, got {got}{hint}")
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .data.pictures import numbers, resize_image
+from .arrays import as_numbers
+from .data.pictures import resize_image
 from .errors import ConfigError, DataError, suggest
 from .formats.mean import read_mean
 
@@ -68,7 +69,7 @@ class Transformer:
     def preprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
         """An image (H', W', K) as float32 (K, H, W), the form of the input `in_`; `data` stays as it is."""
         self._check_input(in_)
-        image = numbers(np.asarray(data), f"Transformer: {in_!r}")
+        image = as_numbers(data, f"Transformer: {in_!r}: what is given")
         made = image.astype(np.float32)
         size = tuple(self.inputs[in_][2:])
         if len(size) == 2 and made.shape[:2] != size:
@@ -91,7 +92,7 @@ class Transformer:
     def deprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
         """What `preprocess` made, (1, K, H, W) or (K, H, W), as an image (H, W, K) again; `data` stays as it is."""
         self._check_input(in_)
-        values = numbers(np.asarray(data), f"Transformer: {in_!r}")
+        values = as_numbers(data, f"Transformer: {in_!r}: what is given")
         made = values.astype(values.dtype if values.dtype.kind == "f" else np.float32).squeeze()
         if made.ndim < 3 <= values.ndim and (in_ in self.transpose or in_ in self.channel_swap):
             made = made.reshape(values.shape[-3:])  # sizes of 1 are axes too, where axes are counted
@@ -142,8 +143,8 @@ class Transformer:
         channels are not the input's.
         """
         self._check_input(in_)
-        array = read_mean(mean) if isinstance(mean, (str, os.PathLike)) else np.asarray(mean)
-        numbers(array, f"Transformer: {in_!r}: mean")
+        is_path = isinstance(mean, (str, os.PathLike))
+        array = read_mean(mean) if is_path else as_numbers(mean, f"Transformer: {in_!r}: mean")  # type: ignore[arg-type]
         shape = tuple(self.inputs[in_][1:])
         channels = shape[0]
         if array.ndim == 1:
@@ -177,8 +178,7 @@ class Transformer:
 
     def _number(self, in_: str, what: str, value: Any) -> Any:
         """A number, or an array of numbers to multiply with element by element."""
-        array = np.asarray(value)
-        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        if not np.isfinite(as_numbers(value, f"Transformer: {in_!r}: {what}")).all():
             raise self._error(in_, what, "must be a finite number", value)
         return value
 

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrays import as_numbers
 from ..errors import ConfigError, DataError
 from . import resample
 from .images import pillow
@@ -24,6 +25,8 @@ def load_image(filename: str | os.PathLike[str] | IO[bytes], color: bool = True)
     Grey images are repeated for the three channels, and alpha is dropped. DataError if there is no image.
     """
     Image = pillow()
+    if not isinstance(filename, (str, os.PathLike)) and not hasattr(filename, "read"):
+        raise DataError(f"load_image: takes a path or an open file, got {type(filename).__name__}")
     name = filename if isinstance(filename, (str, os.PathLike)) else getattr(filename, "name", "the image")
     try:
         with Image.open(filename) as image:
@@ -64,7 +67,7 @@ def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1)
     """
     image = image_array(im, "resize_image")
     height, width = dimensions(new_dims, "resize_image: new_dims")
-    if interp_order not in resample.ORDERS:
+    if not np.isscalar(interp_order) or interp_order not in resample.ORDERS:
         raise ConfigError(f"resize_image: interp_order: must be 0, 1 or 3, got {interp_order!r}")
     if image.shape[:2] == (height, width):
         return image.astype(np.float32)
@@ -93,20 +96,28 @@ def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.nda
 
 def image_array(image: Any, what: str) -> np.ndarray:
     """An image (H, W, K) of numbers; DataError if it is none. `what` begins the message."""
-    array = np.asarray(image)
+    array = as_numbers(image, f"{what}: an image")
     if array.ndim != 3 or array.size == 0:
         hint = "; a grey image needs a third axis: image[:, :, None]" if array.ndim == 2 else ""
         raise DataError(f"{what}: an image must have shape (height, width, channels), got {array.shape}{hint}")
-    return numbers(array, what)
+    return array
+
+
+def image_arrays(images: Iterable[Any], what: str) -> list[np.ndarray]:
+    """Images, at least one of them; DataError otherwise."""
+    if isinstance(images, np.ndarray) and images.ndim == 3:
+        raise DataError(f"{what}: takes a list of images, got one array of shape {images.shape}; put it into a list")
+    if not isinstance(images, Iterable) or isinstance(images, (str, bytes)):
+        raise DataError(f"{what}: takes a list of images, got {type(images).__name__}")
+    arrays = [image_array(image, f"{what}: image {number}") for number, image in enumerate(images)]
+    if not arrays:
+        raise DataError(f"{what}: takes at least one image, got none")
+    return arrays
 
 
 def alike(images: Iterable[Any], what: str) -> list[np.ndarray]:
     """Images of one shape, at least one of them; DataError otherwise."""
-    if isinstance(images, np.ndarray) and images.ndim == 3:
-        raise DataError(f"{what}: takes a list of images, got one array of shape {images.shape}; put it into a list")
-    arrays = [image_array(image, f"{what}: image {number}") for number, image in enumerate(images)]
-    if not arrays:
-        raise DataError(f"{what}: takes at least one image, got none")
+    arrays = image_arrays(images, what)
     for number, array in enumerate(arrays):
         if array.shape != arrays[0].shape:
             raise DataError(
@@ -124,10 +135,3 @@ def dimensions(sizes: Sequence[int], what: str) -> tuple[int, int]:
     except (TypeError, ValueError):
         raise ConfigError(f"{what}: must be (height, width), whole numbers above 0, got {sizes!r}") from None
     return height, width
-
-
-def numbers(array: np.ndarray, what: str) -> np.ndarray:
-    """The array; DataError unless it holds real numbers."""
-    if array.dtype.kind not in "fiub":
-        raise DataError(f"{what}: must be an array of numbers, got one of {array.dtype}")
-    return array

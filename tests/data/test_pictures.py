@@ -88,6 +88,8 @@ def test_what_is_no_image(tmp_path, content, message):
         load_image(tmp_path / "a.jpg")
     with pytest.raises(DataError, match=r"cannot be read: Is a directory|not an image|Permission"):
         load_image(tmp_path)
+    with pytest.raises(DataError, match="takes a path or an open file, got int"):
+        load_image(7)
     with pytest.raises(DataError, match="the image: not an image"):
         load_image(io.BytesIO(content or b""))
 
@@ -126,6 +128,7 @@ def test_crops_as_large_as_the_image():
         (np.zeros((4, 4, 3)), (2, 2), "put it into a list"),
         ([np.zeros((4, 4))], (2, 2), r"image 0: .* got \(4, 4\); a grey image needs a third axis"),
         ([np.zeros((4, 4, 3))], 2, "crop_dims: must be"),
+        (7, (2, 2), "takes a list of images, got int"),
     ],
 )
 def test_what_cannot_be_cropped(images, size, message):

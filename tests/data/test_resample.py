@@ -118,7 +118,7 @@ def test_strided_images_and_numpy_sizes():
     [
         ((np.zeros((4, 4)), (2, 2)), r"\(height, width, channels\), got \(4, 4\); a grey image needs a third axis"),
         ((np.zeros((0, 4, 3)), (2, 2)), r"got \(0, 4, 3\)"),
-        ((np.array([[["a"]]]), (2, 2)), "array of numbers, got one of <U1"),
+        ((np.array([[["a"]]]), (2, 2)), "an image must be numbers, got an array of <U1"),
         ((np.zeros((4, 4, 3)), (2, 0)), r"new_dims: .* got \(2, 0\)"),
         ((np.zeros((4, 4, 3)), (2.5, 2)), r"new_dims: .* got \(2.5, 2\)"),
         ((np.zeros((4, 4, 3)), 2), "new_dims: .* got 2"),
