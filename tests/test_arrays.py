@@ -133,3 +133,20 @@ def test_a_blob_is_copied_where_that_is_asked_for():
     assert np.asarray(blob, np.float64).dtype == np.float64
     with pytest.raises(ValueError, match="blob 'ip' holds float32: as float64 it must be copied"):
         np.asarray(blob, np.float64, copy=False)
+
+
+def test_a_blob_on_a_gpu_is_handed_on_where_it_is(monkeypatch):
+    emulator = pytest.importorskip("emulator")
+    if not emulator.COMPILER:
+        pytest.skip("no g++, which the emulated GPU compiles with")
+    monkeypatch.setattr(emulator.DeviceArray, "__dlpack__", lambda self, **how: (self, how), raising=False)
+    monkeypatch.setattr(emulator.DeviceArray, "__dlpack_device__", lambda self: (2, 0), raising=False)
+    device, blob = emulator.EmulatedGpu(), Blob((2, 3))
+    blob.data_memory.array_on(device)
+    blob.data = values()
+    shared, how = blob.__dlpack__(stream=1)
+    assert blob.__dlpack_device__() == (2, 0) and how == {"stream": 1} and shared.shape == (2, 3)
+    np.testing.assert_array_equal(shared.get(), values())
+    shared.set(3 * values())  # by the other library
+    np.testing.assert_array_equal(blob.data, 3 * values())
+    np.testing.assert_array_equal(np.asarray(blob), 3 * values())

@@ -53,6 +53,8 @@ class Net(PredictingNet):
     before another thread's run writes over them, hold `net.lock`: `with net.lock: net.forward()["prob"].copy()`.
     """
 
+    is_trained = False  # by a solver
+
     def __init__(
         self,
         network_file: str | os.PathLike[str],
@@ -255,19 +257,29 @@ class Net(PredictingNet):
                 entry.blob.diff[...] = 0
 
     def share_trained_layers_with(self, other: Net) -> None:
-        """Use the parameters of `other` (by layer name) in place of one's own, in the same memory."""
-        for layer in self.layers:
-            source = other.layer_dict.get(layer.name)
-            if source is None or not layer.blobs:
-                continue
-            if [b.shape for b in layer.blobs] != [b.shape for b in source.blobs]:
-                raise layer.error(
-                    f"cannot share parameters: shapes {[b.shape for b in layer.blobs]} here, "
-                    f"{[b.shape for b in source.blobs]} in net {other.name!r}"
+        """Use the parameters of `other` (by layer name) in place of one's own, in the same memory.
+
+        ConfigError, and nothing is shared, where shapes or number types differ, or where a solver trains this net.
+        """
+        if self.is_trained:
+            raise ConfigError(
+                f"net {self.name!r} is trained by a solver, whose updates would not reach the memory of another net; "
+                "share the other way round, or take the values over with copy_from"
+            )
+        shared = [(layer, other.layer_dict[layer.name]) for layer in self.layers if layer.name in other.layer_dict]
+        shared = [(mine, theirs) for mine, theirs in shared if mine.blobs]
+        for mine, theirs in shared:
+            here, there = ([f"{b.shape} {b.dtype}" for b in layer.blobs] for layer in (mine, theirs))
+            if here != there:
+                raise mine.error(
+                    f"cannot share parameters: shapes {', '.join(here)} here, {', '.join(there) or 'none'} "
+                    f"in net {other.name!r}"
                 )
-            for mine, theirs in zip(layer.blobs, source.blobs):
-                mine.share_data(theirs)
-        self._runner.forget_plans()
+        with self.lock:
+            for layer, source in shared:
+                for blob, owner in zip(layer.blobs, source.blobs):
+                    blob.share_data(owner)
+            self._runner.forget_plans()
 
     share_with = share_trained_layers_with
 

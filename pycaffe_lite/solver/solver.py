@@ -89,6 +89,7 @@ class Solver:
             self.net: Net = maker.train()
             with budget.explained(self.net.graph):
                 self.update = Update(self.net, self.param)
+        self.net.is_trained = True
         self.test_nets: list[Net] = maker.tests(self.net)
         self.iterations, self.tallies = iterations.prepare(self)
         self.judge = Judge(self.param)

@@ -312,8 +312,16 @@ def test_sharing_parameters_with_another_net(net, path):
 
 def test_sharing_needs_equal_shapes(net, path):
     Path(path).write_text(SOURCE.replace("num_output: 5", "num_output: 7"))
+    other = Net(path, caffe.TRAIN)
     with pytest.raises(ConfigError, match=r"layer 'ip' .*cannot share parameters: shapes .*\(7, 48\).*\(5, 48\)"):
-        Net(path, caffe.TRAIN).share_with(net)
+        other.share_with(net)
+    assert other.params["conv"][0].data_memory is not net.params["conv"][0].data_memory, "all or nothing"
+
+
+def test_sharing_needs_equal_types_of_number(net):
+    other = Net.from_proto(in_train(SOURCE), dtype=np.float64)
+    with pytest.raises(ConfigError, match=r"layer 'conv' .*cannot share parameters: .*float64.* here, .*float32"):
+        other.share_with(net)
 
 
 # Values that are wrong ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import pycaffe_lite as caffe
+from pycaffe_lite.backend.cpu import pool
 from pycaffe_lite.errors import CaffeError
 from pycaffe_lite.proto import SolverParameter, text
 
@@ -60,8 +62,8 @@ SIZES = [(5, 9), (24, 24), (64, 12), (17, 31)]
 
 def test_nets_in_threads_compute_what_they_do_alone():
     alone = [work(*size) for size in SIZES]
-    with ThreadPoolExecutor(len(SIZES)) as pool:
-        together = list(pool.map(lambda size: work(*size), SIZES))
+    with ThreadPoolExecutor(len(SIZES)) as threads:
+        together = list(threads.map(lambda size: work(*size), SIZES))
     for mine, theirs in zip(alone, together):
         for first, second in zip(mine, theirs, strict=True):
             np.testing.assert_array_equal(first, second)
@@ -98,9 +100,25 @@ print("pools", len(made))
     assert done.stdout.strip() == "pools 1"
 
 
+def test_the_number_of_threads_may_change_while_nets_run():
+    alone, before = work(24, 24), pool.threads()
+    with ThreadPoolExecutor(2) as threads:
+        running = [threads.submit(work, 24, 24) for _ in range(4)]
+        try:
+            while not all(run.done() for run in running):
+                for count in (1, 3, 2):
+                    pool.set_threads(count)
+                    time.sleep(0.005)
+        finally:
+            pool.set_threads(before)
+    for run in running:
+        for mine, theirs in zip(alone, run.result(), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
 def in_threads(count: int, call: Callable[[int], Any]) -> list[Any]:
-    with ThreadPoolExecutor(count) as pool:
-        return [future.result() for future in [pool.submit(call, i) for i in range(count)]]
+    with ThreadPoolExecutor(count) as threads:
+        return [future.result() for future in [threads.submit(call, i) for i in range(count)]]
 
 
 def test_a_net_that_several_threads_use_computes_for_each_what_it_asked():

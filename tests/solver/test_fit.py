@@ -244,6 +244,12 @@ def test_weights_are_shared_with_other_nets():
     )
 
 
+def test_a_net_that_is_trained_keeps_its_own_memory():
+    solver = make()
+    with pytest.raises(ConfigError, match=r"'line' is trained by a solver.*; share the other way round"):
+        solver.net.share_with(caffe.Net.from_prototxt(NET))
+
+
 def test_callbacks_are_two_functions():
     with pytest.raises(ConfigError, match="add_callback: takes two functions, got None"):
         make().add_callback(print, None)

@@ -29,7 +29,7 @@ class Pool:
         self._control[launcher.THREADS] = count
         self._wake = threading.Semaphore(0)
         self._asleep = 0
-        self._guard, self._busy = threading.Lock(), threading.RLock()
+        self._guard = threading.Lock()
         i64, pointer = ctypes.c_int64, ctypes.c_void_p
         # Numba's calling convention: pointers for a result and an exception in front, an int back.
         self._nothing = ctypes.c_int64()
@@ -51,7 +51,7 @@ class Pool:
 
     def run(self, table: int, first: int, last: int) -> None:
         """Run rows of the table at this address; one program at a time, others wait."""
-        with self._busy:
+        with _busy:
             if self._asleep:
                 self._rouse()
             nothing = ctypes.byref(self._nothing)
@@ -73,6 +73,7 @@ class Pool:
 
 _pool: Pool | None = None
 _making = threading.Lock()
+_busy = threading.RLock()  # one for all pools: another thread may still be in one that set_threads has replaced
 _wanted: int | None = None
 
 
@@ -100,8 +101,9 @@ def set_threads(count: int) -> None:
     global _pool, _wanted
     _wanted = _checked(count, "threads")
     if _pool and _pool.count != _wanted:
-        _pool.close()
-        _pool = None
+        with _busy:
+            _pool.close()
+            _pool = None
 
 
 def run(table: int, first: int, last: int) -> None:
@@ -116,8 +118,8 @@ def run(table: int, first: int, last: int) -> None:
 
 def _forget() -> None:
     """After a fork the threads are gone: the child makes its own."""
-    global _pool, _making
-    _pool, _making = None, threading.Lock()
+    global _pool, _making, _busy
+    _pool, _making, _busy = None, threading.Lock(), threading.RLock()
 
 
 def _close() -> None:
