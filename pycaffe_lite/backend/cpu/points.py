@@ -8,7 +8,6 @@ planes several images are put side by side first), the other factor is packed in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -17,9 +16,9 @@ import numpy as np
 from ...kernel import T, device_function, kernel
 from .atoms import offset
 from .band import copy_run
+from .chunks import Chunks
 from .gemm import ceil_div, tile_height
 from .panels import pack
-from .plane import Plane
 from .tile import FLAT, WIDTH, multiply_tile
 from .vector import LANES, add, floats_at, load, load_some, store_some
 
@@ -32,8 +31,6 @@ from .vector import LANES, add, floats_at, load, load_some, store_some
 TARGET = 256  # positions that are summed up in registers: a panel of so many is 32 KB and stays in L1
 TOGETHER = 512  # positions of images side by side: sums of many weights are not gone through twice
 MOST, FEWEST = 256, 98  # rows of a task: as often the panels are used once they are packed
-CHUNKS = 16  # tasks wanted; more chunks of images mean more sums to add up
-MANY = 1024  # positions in all images that repay several chunks
 PACKING = 0.35  # cycles that a number takes to be packed
 
 
@@ -114,11 +111,8 @@ def add_chunks(i, partial, chunks, rows, width, line, dw):  # type: ignore[no-un
         store_some(offset(target, j), add(load_some(offset(target, j), width - j), total), width - j)
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(Chunks):
     """How the sum is cut into tasks."""
-
-    of: Plane
 
     @property
     def pays(self) -> bool:
@@ -146,25 +140,12 @@ class Cut:
 
     @cached_property
     def block(self) -> int:
-        """Rows of a task; fewer where few positions would not repay the sums of several chunks of images."""
-        blocks = ceil_div(self.rows, MOST)
-        if self.of.batch * self.of.positions < MANY:
-            blocks = max(blocks, min(ceil_div(CHUNKS, self.of.group), self.rows // FEWEST))
-        return ceil_div(self.rows, blocks)
+        """Rows of a task."""
+        return ceil_div(self.rows, self.parts_of(self.rows, MOST, FEWEST))
 
     @property
-    def blocks(self) -> int:
+    def parts(self) -> int:
         return ceil_div(self.rows, self.block)
-
-    @cached_property
-    def chunk(self) -> int:
-        """Images of a task. It decides how sums are rounded, so it follows from the shape alone."""
-        chunks = min(self.of.batch, ceil_div(CHUNKS, self.of.group * self.blocks))
-        return ceil_div(self.of.batch, chunks)
-
-    @property
-    def chunks(self) -> int:
-        return ceil_div(self.of.batch, self.chunk)
 
     @cached_property
     def at_once(self) -> tuple[int, int]:
@@ -186,25 +167,16 @@ class Cut:
         return ceil_div(self.lanes, WIDTH) * WIDTH
 
     @property
-    def room(self) -> int:
-        """Numbers in the sums of all chunks."""
-        return self.chunks * self.of.group * self.rows * self.line
-
-    @property
     def pitch(self) -> int:
         """From one row of images side by side to the next: an odd number of cache lines."""
         images, each = self.at_once
         return (ceil_div(images * each, LANES) | 1) * LANES
 
     @property
-    def tasks(self) -> int:
-        return self.chunks * self.of.group * self.blocks
-
-    @property
     def plan(self) -> np.ndarray:
         of, (images, each) = self.of, self.at_once
         sizes = [of.batch, of.group, of.positions, self.rows * of.group, self.rows, self.lanes * of.group, self.lanes]
-        cut = [images, each, self.chunk, self.block, self.blocks, tile_height(self.block), self.line, self.pitch]
+        cut = [images, each, self.chunk, self.block, self.parts, tile_height(self.block), self.line, self.pitch]
         return np.array([*sizes, *cut, int(self.direct)], np.int64)
 
     @property

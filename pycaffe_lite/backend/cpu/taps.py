@@ -9,7 +9,6 @@ is. Sums of tasks are added, and turned around, as in `weights_grad`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from ...kernel import device_function, kernel
 from .atoms import offset
 from .band import fill_band
+from .chunks import Chunks
 from .gemm import ceil_div
 from .panels import pack
 from .pixels import Image, is_small
@@ -39,7 +39,6 @@ from .plane import (
     STRIDE_Y,
     TAPS,
     Band,
-    Plane,
 )
 from .tile import MOST_TAPS, SQUARE, multiply_taps, widest
 from .vector import LANES, floats_at
@@ -50,8 +49,6 @@ TAP, COUNT, PLACE, RUN_FIELDS = range(4)  # of a run of taps: its first, how man
 
 PANEL = 8192  # numbers of dy in a panel: 32 KB, which stay in L1
 DEPTH, FEWEST = 640, 200  # rows (channel, tap) of a task: as often dy is used once it is turned
-MANY = 1024  # positions in all images
-CHUNKS = 16  # tasks wanted; more chunks of images mean more sums to add up
 LONGEST = 256  # positions in a row
 ENOUGH = 8  # accumulators: as many products are under way at a time
 
@@ -117,34 +114,18 @@ def multiply_positions(plan, source, channels, panels, count, begun, sums):  # t
                 multiply_taps(a, table, pitch, panel, start, place, row, count, run[COUNT], vectors)
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(Chunks):
     """How the sum is cut into tasks."""
-
-    of: Plane
 
     @cached_property
     def slice(self) -> int:
-        """Channels of a task; fewer where few positions would not repay the sums of several chunks of images."""
-        of, channels = self.of, self.of.group_channels
-        slices = ceil_div(of.depth, DEPTH)
-        if of.batch * of.positions < MANY:
-            slices = max(slices, min(ceil_div(CHUNKS, of.group), of.depth // FEWEST))
-        return ceil_div(channels, min(slices, channels))
+        """Channels of a task."""
+        channels = self.of.group_channels
+        return ceil_div(channels, min(self.parts_of(self.of.depth, DEPTH, FEWEST), channels))
 
     @property
-    def slices(self) -> int:
+    def parts(self) -> int:
         return ceil_div(self.of.group_channels, self.slice)
-
-    @cached_property
-    def chunk(self) -> int:
-        """Images of a task. It decides how sums are rounded, so it follows from the shape alone."""
-        chunks = min(self.of.batch, ceil_div(CHUNKS, self.of.group * self.slices))
-        return ceil_div(self.of.batch, chunks)
-
-    @property
-    def chunks(self) -> int:
-        return ceil_div(self.of.batch, self.chunk)
 
     @property
     def in_place(self) -> bool:
@@ -197,7 +178,7 @@ class Cut:
     @property
     def plan(self) -> np.ndarray:
         images, rows = self.at_once
-        own = [images, self.chunk, self.slices, rows, self.vectors, self.line, self.held, int(self.in_place)]
+        own = [images, self.chunk, self.parts, rows, self.vectors, self.line, self.held, int(self.in_place)]
         plan = self.band.plan([*own, len(self.runs), 0, 0])
         plan[RUN_LIST], plan[TABLE] = plan.size, plan.size + len(self.runs) * RUN_FIELDS
         offsets = self.band.tap_offsets()
@@ -206,11 +187,6 @@ class Cut:
         image, row, column = (np.arange(n) for n in (images, rows, self.of.out_width))
         places = image[:, None, None] * pitch + (row * self.of.stride_y * self.band.row)[:, None] + column
         return np.concatenate([plan, np.array(runs).reshape(-1), places.reshape(-1)])
-
-    @property
-    def room(self) -> int:
-        """Numbers in the sums of all chunks."""
-        return self.chunks * self.of.group * self.of.depth * self.line
 
     @property
     def scratch(self) -> int:
@@ -227,4 +203,4 @@ class Cut:
 
     def add_sums(self, x: np.ndarray, dy: np.ndarray, room: np.ndarray, sums: np.ndarray) -> None:
         """Launch the sums of every chunk: (chunk, group, channel, tap, `line` outputs)."""
-        sum_taps(self.plan, x, dy, room, 0, self.chunks * self.of.group * self.slices, sums)
+        sum_taps(self.plan, x, dy, room, 0, self.tasks, sums)

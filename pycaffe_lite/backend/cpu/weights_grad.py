@@ -9,7 +9,6 @@ sums, in order, and turns them around.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +17,7 @@ from ...kernel import T, device_function, kernel
 from . import points, taps
 from .atoms import offset
 from .band import fill_band
+from .chunks import Chunks
 from .columns import cut_columns, find_runs
 from .gemm import ceil_div, tile_height
 from .panels import pack
@@ -45,7 +45,6 @@ IMAGES, CHUNK, SLICES, ROWS_AT_ONCE, PITCH, TILE, PANELS, RUNS = range(OWN, OWN 
 
 TARGET = 256  # positions that are summed up in registers
 DEPTH = 256  # rows (channel, tap) of a task: as often dy is used once it is transposed
-CHUNKS = 16  # tasks wanted; more chunks of images mean more partial sums
 
 
 @kernel(
@@ -136,11 +135,8 @@ def add_weights(i, partial, chunks, groups, outputs, pitch, depth, scratch, thre
             store_some(place, add(load_some(place, rows), load(offset(turned, r * LANES))), rows)
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(Chunks):
     """How the sum is cut into tasks."""
-
-    of: Plane
 
     @cached_property
     def slice(self) -> int:
@@ -149,18 +145,8 @@ class Cut:
         return ceil_div(channels, ceil_div(channels, max(1, DEPTH // self.of.taps)))
 
     @property
-    def slices(self) -> int:
+    def parts(self) -> int:
         return ceil_div(self.of.group_channels, self.slice)
-
-    @cached_property
-    def chunk(self) -> int:
-        """Images of a task. It decides how sums are rounded, so it follows from the shape alone."""
-        chunks = min(self.of.batch, ceil_div(CHUNKS, self.of.group * self.slices))
-        return ceil_div(self.of.batch, chunks)
-
-    @property
-    def chunks(self) -> int:
-        return ceil_div(self.of.batch, self.chunk)
 
     @cached_property
     def at_once(self) -> tuple[int, int]:
@@ -187,16 +173,11 @@ class Cut:
     def panels(self) -> int:
         return ceil_div(self.of.group_outputs, WIDTH)
 
-    @property
-    def room(self) -> int:
-        """Numbers in the sums of all chunks."""
-        return self.chunks * self.of.group * self.of.depth * self.line
-
     pays = True  # wherever nothing else does
 
     def add_sums(self, x: np.ndarray, dy: np.ndarray, room: np.ndarray, sums: np.ndarray) -> None:
         """Launch the sums of every chunk: (chunk, group, channel, tap, `line` outputs)."""
-        sum_weights(self.plan, x, dy, room, 0, self.chunks * self.of.group * self.slices, sums)
+        sum_weights(self.plan, x, dy, room, 0, self.tasks, sums)
 
     @property
     def line(self) -> int:
@@ -212,7 +193,7 @@ class Cut:
     def plan(self) -> np.ndarray:
         images, rows = self.at_once
         tile = tile_height(self.slice * self.of.taps)
-        return self.band.plan([images, self.chunk, self.slices, rows, self.pitch, tile, self.panels, self.runs])
+        return self.band.plan([images, self.chunk, self.parts, rows, self.pitch, tile, self.panels, self.runs])
 
     @property
     def scratch(self) -> int:
