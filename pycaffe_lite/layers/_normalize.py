@@ -1,4 +1,4 @@
-"""BatchNorm, the Scale behind it and perhaps a ReLU as one: kernels that use a channel while it is in cache.
+"""BatchNorm, the Scale behind it and perhaps a ReLU as one: a sweep that sums and a sweep that writes, each way.
 
 z = ReLU(scale * y + shift), where y is the standardised x. The ReLU has a slope for what is not above 0; one of 1
 changes nothing, and stands for no ReLU.
@@ -14,12 +14,11 @@ from ._channels import BY_SAMPLE, CHANNELS, ELEMENTS, THREADS, WHOLE_BATCH
 
 
 @kernel(
-    f"x: T*, eps: double, scale: T*, shift: T*, slope: T, {CHANNELS}"
-    " -> y: T*, z: T*, sums: double*, mean: T*, variance: T*, inverse: T*",
+    f"x: T*, eps: double, {CHANNELS} -> sums: double*, mean: T*, variance: T*, inverse: T*",
     **WHOLE_BATCH,
 )
-def normalize(i, x, eps, scale, shift, slope, outer, channels, inner, per, y, z, sums, mean, variance, inverse):
-    """y = (x - mean) * inverse by the batch's statistics, and z from it."""
+def measure(i, x, eps, outer, channels, inner, per, sums, mean, variance, inverse):
+    """Mean, variance and 1 / deviation of every channel."""
     count, first, last = outer * inner, i * per, min((i + 1) * per, channels)
     for c in range(first, last):
         sums[c] = 0
@@ -32,7 +31,7 @@ def normalize(i, x, eps, scale, shift, slope, outer, channels, inner, per, y, z,
     for c in range(first, last):
         mean[c] = T(sums[c] / count)
         sums[c] = 0
-    for o in range(outer):
+    for o in range(outer):  # the channel is still in the cache
         for c in range(first, last):
             start, total, m = (o * channels + c) * inner, T(0), mean[c]
             for j in range(start, start + inner):
@@ -41,17 +40,9 @@ def normalize(i, x, eps, scale, shift, slope, outer, channels, inner, per, y, z,
     for c in range(first, last):
         variance[c] = T(sums[c] / count)
         inverse[c] = T(1 / sqrt(sums[c] / count + eps))
-    for o in range(outer):
-        for c in range(first, last):
-            start, m, f, a, b = (o * channels + c) * inner, mean[c], inverse[c], scale[c], shift[c]
-            for j in range(start, start + inner):
-                standard = (x[j] - m) * f
-                s = standard * a + b
-                y[j] = standard
-                z[j] = s if s > 0 else slope * s
 
 
-normalize.cuda(
+measure.cuda(
     """
     int count = outer * inner;
     double total = 0, squares = 0;
@@ -62,14 +53,7 @@ normalize.cuda(
         squares += d * d;
     }
     squares = block_sum(squares) / count;
-    T f = 1 / sqrt(squares + eps);
-    for (int j = threadIdx.x; j < count; j += blockDim.x) {
-        int at = (j / inner * channels + i) * inner + j % inner;
-        T standard = (x[at] - m) * f, s = standard * scale[i] + shift[i];
-        y[at] = standard;
-        z[at] = s > 0 ? s : slope * s;
-    }
-    if (threadIdx.x == 0) { mean[i] = m; variance[i] = squares; inverse[i] = f; }
+    if (threadIdx.x == 0) { mean[i] = m; variance[i] = squares; inverse[i] = 1 / sqrt(squares + eps); }
 """,
     over="channels",
     block=THREADS,
@@ -80,8 +64,8 @@ normalize.cuda(
     f"x: T*, mean: T*, inverse: T*, scale: T*, shift: T*, slope: T, {CHANNELS} -> y: T*, z: T*",
     **BY_SAMPLE,
 )
-def normalize_by(i, x, mean, inverse, scale, shift, slope, outer, channels, inner, per, y, z):
-    """The same by a mean and a deviation that are known."""
+def normalize(i, x, mean, inverse, scale, shift, slope, outer, channels, inner, per, y, z):
+    """y = (x - mean) * inverse, and z from it."""
     groups = (channels + per - 1) // per
     row, first = i // groups * channels, i % groups * per
     for c in range(first, min(first + per, channels)):
@@ -93,7 +77,7 @@ def normalize_by(i, x, mean, inverse, scale, shift, slope, outer, channels, inne
             z[j] = s if s > 0 else slope * s
 
 
-normalize_by.cuda(
+normalize.cuda(
     """
     int c = i / inner % channels;
     T standard = (x[i] - mean[c]) * inverse[c], s = standard * scale[c] + shift[c];
@@ -105,19 +89,13 @@ normalize_by.cuda(
 
 
 @kernel(
-    f"y: T*, dz: T*, scale: T*, shift: T*, slope: T, inverse: T*, by_batch: int, {CHANNELS}"
-    " -> dx: T*, sums: double*, products: double*, dscale: T*, dshift: T*",
+    f"y: T*, dz: T*, scale: T*, shift: T*, slope: T, {CHANNELS}"
+    " -> sums: double*, products: double*, dscale: T*, dshift: T*",
     **WHOLE_BATCH,
 )
-def normalize_grad(
-    i, y, dz, scale, shift, slope, inverse, by_batch, outer, channels, inner, per,
-    dx, sums, products, dscale, dshift,
-):  # fmt: skip
-    """dscale += sum(ds * y), dshift += sum(ds), and dx, with ds = dz, or slope * dz where the ReLU was closed.
-
-    Statistics of the batch have gradients too: dx = (ds - mean(ds) - y * mean(ds * y)) * scale * inverse.
-    """
-    count, first, last = outer * inner, i * per, min((i + 1) * per, channels)
+def sum_norm_grad(i, y, dz, scale, shift, slope, outer, channels, inner, per, sums, products, dscale, dshift):
+    """dshift += sum(ds) and dscale += sum(ds * y), with ds = dz, or slope * dz where the ReLU was closed."""
+    first, last = i * per, min((i + 1) * per, channels)
     for c in range(first, last):
         sums[c] = 0
         products[c] = 0
@@ -133,21 +111,13 @@ def normalize_grad(
     for c in range(first, last):
         dscale[c] += T(products[c])
         dshift[c] += T(sums[c])
-    for o in range(outer):
-        for c in range(first, last):
-            start, a, b, f = (o * channels + c) * inner, scale[c], shift[c], scale[c] * inverse[c]
-            m, k = T(sums[c] / count if by_batch else 0.0), T(products[c] / count if by_batch else 0.0)
-            for j in range(start, start + inner):
-                ds = dz[j] if y[j] * a + b > 0 else slope * dz[j]
-                dx[j] = (ds - m - y[j] * k) * f
 
 
-normalize_grad.cuda(
+sum_norm_grad.cuda(
     """
-    int count = outer * inner;
     double product = 0, total = 0;
     T a = scale[i], b = shift[i];
-    for (int j = threadIdx.x; j < count; j += blockDim.x) {
+    for (int j = threadIdx.x; j < outer * inner; j += blockDim.x) {
         int at = (j / inner * channels + i) * inner + j % inner;
         T ds = y[at] * a + b > 0 ? dz[at] : slope * dz[at];
         product += ds * y[at];
@@ -155,16 +125,43 @@ normalize_grad.cuda(
     }
     product = block_sum(product);
     total = block_sum(total);
-    T m = by_batch ? total / count : 0, k = by_batch ? product / count : 0, f = a * inverse[i];
-    for (int j = threadIdx.x; j < count; j += blockDim.x) {
-        int at = (j / inner * channels + i) * inner + j % inner;
-        T ds = y[at] * a + b > 0 ? dz[at] : slope * dz[at];
-        dx[at] = (ds - m - y[at] * k) * f;
-    }
-    if (threadIdx.x == 0) { dscale[i] += product; dshift[i] += total; }
+    if (threadIdx.x == 0) { sums[i] = total; products[i] = product; dscale[i] += product; dshift[i] += total; }
 """,
     over="channels",
     block=THREADS,
+)
+
+
+@kernel(
+    "y: T*, dz: T*, scale: T*, shift: T*, slope: T, inverse: T*, sums: double*, products: double*, by_batch: int, "
+    f"{CHANNELS} -> dx: T*",
+    **BY_SAMPLE,
+)
+def norm_grad(
+    i, y, dz, scale, shift, slope, inverse, sums, products, by_batch, outer, channels, inner, per, dx
+):  # fmt: skip
+    """dx from those sums: statistics of the batch have gradients, too.
+
+    dx = (ds - mean(ds) - y * mean(ds * y)) * scale * inverse; without `by_batch`, dx = ds * scale * inverse.
+    """
+    groups, count = (channels + per - 1) // per, outer * inner
+    row, first = i // groups * channels, i % groups * per
+    for c in range(first, min(first + per, channels)):
+        start, a, b, f = (row + c) * inner, scale[c], shift[c], scale[c] * inverse[c]
+        m, k = T(sums[c] / count if by_batch else 0.0), T(products[c] / count if by_batch else 0.0)
+        for j in range(start, start + inner):
+            ds = dz[j] if y[j] * a + b > 0 else slope * dz[j]
+            dx[j] = (ds - m - y[j] * k) * f
+
+
+norm_grad.cuda(
+    """
+    int c = i / inner % channels, count = outer * inner;
+    T ds = y[i] * scale[c] + shift[c] > 0 ? dz[i] : slope * dz[i];
+    T m = by_batch ? sums[c] / count : 0, k = by_batch ? products[c] / count : 0;
+    dx[i] = (ds - m - y[i] * k) * (scale[c] * inverse[c]);
+""",
+    over=ELEMENTS,
 )
 
 

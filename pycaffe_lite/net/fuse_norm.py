@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..layers._normalize import apply_norm, normalize, normalize_by, normalize_grad
+from ..layers._normalize import apply_norm, measure, norm_grad, normalize, sum_norm_grad
 from ..layers.batch_norm import use_statistics
 from .schedule import Binder, Schedule
 from .wire import Node
@@ -85,14 +85,13 @@ class Chain:
         affine = self.scale.layer.params[0].data, self.shift(), self.slope
         if norm.learnt:
             self.use_statistics()
-            if self.forgets:
-                apply_norm(x.data, norm.mean, norm.inverse, *affine, *norm.view, z.data)
-                return
-            normalize_by(x.data, norm.mean, norm.inverse, *affine, *norm.view, y.data, z.data)
         else:
-            results = norm.sums, norm.mean, norm.variance, norm.inverse
-            normalize(x.data, norm.param.eps, *affine, *norm.view, y.data, z.data, *results)
+            measure(x.data, norm.param.eps, *norm.view, norm.sums, norm.mean, norm.variance, norm.inverse)
             norm.learn()
+        if self.forgets:
+            apply_norm(x.data, norm.mean, norm.inverse, *affine, *norm.view, z.data)
+        else:
+            normalize(x.data, norm.mean, norm.inverse, *affine, *norm.view, y.data, z.data)
 
     def backward(self, bind: Binder) -> None:
         """Record the backward."""
@@ -101,12 +100,13 @@ class Chain:
         bind(self.scale)
         dz = bind(self.nodes[-1])[1][0].diff
         learns_shift = scale.param.bias_term and scale.learns(len(scale.params) - 1)
-        normalize_grad(
-            y.data, dz, scale.params[0].data, self.shift(), self.slope, norm.inverse, not norm.learnt, *norm.view,
-            x.diff, norm.sums, norm.products,
+        values = y.data, dz, scale.params[0].data, self.shift(), self.slope
+        sum_norm_grad(
+            *values, *norm.view, norm.sums, norm.products,
             scale.params[0].diff if scale.learns(0) else scale.unwanted,
             scale.params[-1].diff if learns_shift else scale.unwanted,
-        )  # type: ignore[attr-defined]  # fmt: skip
+        )  # fmt: skip
+        norm_grad(*values, norm.inverse, norm.sums, norm.products, not norm.learnt, *norm.view, x.diff)
 
 
 def merge(schedule: Schedule, chain: Chain) -> bool:
