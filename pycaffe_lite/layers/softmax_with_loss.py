@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from math import log
+from math import exp, log
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from ._labels import LabelledLayer
 from ._loss import LossLayer, finish_loss, fixed_normalizer, ignored_label, mode_of
 from .softmax import softmax
 
+SMALL = 4096  # scores that one block of threads has done before three launches are over
 FLT_MIN = 1.1754943508222875e-38  # Caffe's floor under probabilities: -log of it is the well-known 87.3365
 
 
@@ -55,6 +56,67 @@ label_loss.cuda(
     }
     total = block_sum(total); counted = block_sum(counted);
     if (threadIdx.x == 0) { partial[i] = total; valid[i] = counted; }
+    """,
+    block=ops.THREADS,
+)
+
+
+@kernel(
+    "x: T*, label: T*, floor: double, ignore: int, fixed: double, channels: int, inner: int, count: int"
+    " -> prob: T*, normalizer: double*, loss: T*, fault: long*",
+    over="1",
+    work="50 * count * channels",
+)
+def small_loss(i, x, label, floor, ignore, fixed, channels, inner, count, prob, normalizer, loss, fault):
+    """softmax, label_loss and finish_loss in one: for few values three launches cost more than what they compute."""
+    total = 0.0
+    counted = 0.0
+    for j in range(i, count):
+        start = (j // inner) * channels * inner + j % inner
+        largest = x[start]
+        for c in range(1, channels):
+            value = x[start + c * inner]
+            largest = value if value > largest else largest
+        exps = x[start] * 0
+        for c in range(channels):
+            prob[start + c * inner] = exp(x[start + c * inner] - largest)
+            exps += prob[start + c * inner]
+        for c in range(channels):
+            prob[start + c * inner] /= exps
+        wanted = int(label[j])
+        if wanted == ignore:
+            continue
+        if wanted < 0 or wanted >= channels:
+            fault[0] = j + 1
+            continue
+        p = prob[start + wanted * inner]
+        total -= log(max(p, floor)) if p == p else p
+        counted += 1
+    total, counted = block_sum(total), block_sum(counted)
+    normalizer[0] = max(1.0, fixed if fixed >= 0 else counted)
+    loss[0] = total / normalizer[0]
+
+
+small_loss.cuda(
+    """
+    double total = 0, counted = 0;
+    for (int j = threadIdx.x; j < count; j += blockDim.x) {
+        int start = j / inner * channels * inner + j % inner;
+        T largest = x[start], exps = 0;
+        for (int c = 1; c < channels; ++c) largest = max(largest, x[start + c * inner]);
+        for (int c = 0; c < channels; ++c) exps += prob[start + c * inner] = exp(x[start + c * inner] - largest);
+        for (int c = 0; c < channels; ++c) prob[start + c * inner] /= exps;
+        int wanted = (int)label[j];
+        if (wanted == ignore) continue;
+        if (wanted < 0 || wanted >= channels) { fault[0] = j + 1; continue; }
+        T p = prob[start + wanted * inner];
+        total -= p == p ? log(max((double)p, floor)) : p;
+        counted += 1;
+    }
+    total = block_sum(total); counted = block_sum(counted);
+    if (threadIdx.x > 0) return;
+    normalizer[0] = max(1.0, fixed >= 0 ? fixed : counted);
+    loss[0] = total / normalizer[0];
     """,
     block=ops.THREADS,
 )
@@ -117,6 +179,12 @@ class SoftmaxWithLoss(LabelledLayer, LossLayer, type="SoftmaxWithLoss", param="s
     def forward(self, bottom, top):
         outer, channels, inner = self.columns
         prob = self.probabilities(top)
+        if outer * channels * inner <= SMALL:
+            small_loss(
+                bottom[0].data, bottom[1].data, FLT_MIN, self.ignore, self.fixed, channels, inner, outer * inner,
+                prob, self.normalizer, top[0].data, self.fault,
+            )  # fmt: skip
+            return
         softmax(bottom[0].data, *self.columns, prob)
         label_loss(
             prob, bottom[1].data, FLT_MIN, self.ignore, channels, inner, outer * inner,

@@ -83,6 +83,8 @@ CASES: dict[str, list[Case]] = {
         Case('type: "SoftmaxWithLoss"', [(5, 4), LABELS], reference=log_loss),
         Case('type: "SoftmaxWithLoss" loss_param { ignore_label: 2 normalization: FULL }', [(5, 4), LABELS]),
         Case('type: "SoftmaxWithLoss"', [(2, 3, 2, 2), np.array([[0, 1, 2, 0], [1, 1, 0, 2]], float).reshape(2, 2, 2)]),
+        Case('type: "SoftmaxWithLoss" loss_param { ignore_label: 2 }', [(3, 4, 500), np.arange(1500.0).reshape(3, 500) % 4]),  # noqa: E501
+        Case('type: "SoftmaxWithLoss"', [(2100, 3), np.arange(2100.0) % 3], reference=log_loss),
     ],
     "Accuracy": [
         Case('type: "Accuracy"', [softmax(spread((5, 4))), LABELS], reference=lambda b, p, layer: [np.mean(b[0].argmax(1) == b[1])]),  # noqa: E501
