@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pycaffe_lite import random
+from pycaffe_lite.backend.cpu import pool
 from pycaffe_lite.errors import ConfigError
 from pycaffe_lite.net import passes
 from pycaffe_lite.net.net import Net
@@ -154,6 +155,26 @@ def test_all_that_can_be_read_is_the_same_with_and_without(chain, without):
     plain = built(source_of(chain), without=["all"])
     wanted = trained(plain)
     agree(trained(built(source_of(chain), without=without)), wanted, names=visible(plain, wanted))
+
+
+@pytest.mark.parametrize("chain", [name for name, source in CHAINS.items() if "BatchNorm" not in source])
+def test_where_the_arithmetic_is_the_same_so_are_the_bits(chain):
+    plain = built(source_of(chain), dtype=np.float32, without=["all"])
+    wanted = trained(plain, iterations=3)
+    agree(trained(built(source_of(chain), dtype=np.float32), iterations=3), wanted, 0, visible(plain, wanted))
+
+
+@pytest.mark.parametrize("chain", ["residual", "many readers", "names of their own"])
+def test_the_same_bits_on_any_number_of_threads(chain):
+    before, found = pool.threads(), []
+    try:
+        for count in (1, 2, 4):
+            pool.set_threads(count)
+            found.append(trained(built(source_of(chain), dtype=np.float32), iterations=3))
+    finally:
+        pool.set_threads(before)
+    for other in found[1:]:
+        agree(other, found[0], 0)
 
 
 @pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
