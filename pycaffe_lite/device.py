@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .errors import ConfigError, DeviceError
+from .errors import ConfigError, DeviceError, DeviceMemoryError
 from .geometry import Geometry
 
 
@@ -62,9 +62,25 @@ class Cpu:
 
     def zeros(self, count: int, dtype: Any) -> np.ndarray:
         size = int(count) * np.dtype(dtype).itemsize
-        raw = np.zeros(size + 64, np.uint8)  # pages stay absent until they are touched
+        try:
+            raw = np.zeros(size + 64, np.uint8)  # pages stay absent until they are touched
+        except MemoryError:
+            self.refuse_too_much(size)
+            raise
         start = -raw.ctypes.data % 64
         return raw[start : start + size].view(dtype)
+
+    def refuse_too_much(self, size: int) -> None:
+        """DeviceMemoryError for more bytes than there are: the system would promise them, and end us later."""
+        from .backend.cpu import quota
+
+        limit = quota.memory()
+        if limit is not None and size > limit:
+            error = DeviceMemoryError(
+                f"{size / 2**20:.1f} MB of memory are needed, and this machine or container has {limit / 2**20:.1f} MB"
+            )
+            error.available, error.otherwise = limit, "or a machine with more memory"
+            raise error
 
     def upload(self, host: np.ndarray) -> np.ndarray:
         array = self.zeros(host.size, host.dtype)

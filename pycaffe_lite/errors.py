@@ -44,6 +44,7 @@ class DeviceMemoryError(DeviceError):
     """A device has too little memory; `available` bytes of it were at our disposal in all."""
 
     available = 0
+    otherwise = "a larger GPU, or --cpu"  # what else would help
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

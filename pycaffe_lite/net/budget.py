@@ -1,4 +1,4 @@
-"""What a net needs of a GPU's memory, part by part, and which batch would fit: said where memory runs out."""
+"""What a net needs of memory, part by part, and which batch would fit: said where memory runs out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def explained(graph: Graph, share: bool = False, keep: frozenset[str] = frozense
     try:
         yield
     except DeviceMemoryError as error:
-        raise DeviceError(f"{error}; {advice(graph, error.available, share, keep)}") from error
+        told = advice(graph, error.available, share, keep, error.otherwise)
+        raise DeviceError(f"{error}; {told}") from error
 
 
 def needs(graph: Graph, share: bool = False, keep: frozenset[str] = frozenset()) -> dict[str, int]:
@@ -64,7 +65,13 @@ def needs(graph: Graph, share: bool = False, keep: frozenset[str] = frozenset())
     return {kind: size for kind, size in found.items() if size}
 
 
-def advice(graph: Graph, available: int, share: bool = False, keep: frozenset[str] = frozenset()) -> str:
+def advice(
+    graph: Graph,
+    available: int,
+    share: bool = False,
+    keep: frozenset[str] = frozenset(),
+    otherwise: str = DeviceMemoryError.otherwise,
+) -> str:
     """The needs in words, and the largest batch that would fit into so many bytes."""
     parts = needs(graph, share, keep)
     whole = sum(parts.values())
@@ -81,7 +88,7 @@ def advice(graph: Graph, available: int, share: bool = False, keep: frozenset[st
         return f"{text}. A batch_size of {batch // passes} with iter_size {passes} should fit, for {batch} as now"
     dear = max(parts, key=parts.__getitem__, default="")
     hint = " (--keep-data 0 leaves the data set on the host)" if dear == "data" else ""
-    return f"{text}. No batch_size would fit{hint}; take a smaller net, a larger GPU, or --cpu"
+    return f"{text}. No batch_size would fit{hint}; take a smaller net, {otherwise}"
 
 
 def megabytes(count: int) -> str:

@@ -113,6 +113,8 @@ def allocate(graph: Graph, device: Device, share: bool = False, keep: frozenset[
     scratch = sum(make_scratch(node, graph, device) for node in graph.nodes)
     arenas = {"parameters": graph.flat_data, "parameter gradients": graph.flat_diff, "activations": activations}
     bytes_of = {kind: 0 if arena is None else arena.nbytes for kind, arena in arenas.items()} | {"scratch": scratch}
+    if device is CPU:
+        CPU.refuse_too_much(sum(bytes_of.values()))
     kept = sum(getattr(node.layer, "kept_bytes", 0) for node in graph.nodes)  # data that stay on a GPU
     return bytes_of | ({"data": kept} if kept else {})
 

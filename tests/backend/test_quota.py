@@ -44,3 +44,22 @@ def test_no_share_is_above_the_processors_there_are(monkeypatch: pytest.MonkeyPa
     count = quota.processors()
     monkeypatch.setattr(quota, "quota", lambda: 1000.0)
     assert quota.processors() == count >= 1
+
+
+@pytest.mark.parametrize(
+    ("files", "own"),
+    [
+        ({"memory.max": "1000000"}, "0::/"),
+        ({"memory.max": "max", "a/memory.max": "1000000"}, "0::/a"),
+        ({"memory/memory.limit_in_bytes": "1000000"}, "9:memory:/"),
+    ],
+)
+def test_a_containers_memory(tmp_path: Path, files: dict[str, str], own: str) -> None:
+    for name, text in files.items():
+        write(tmp_path / "groups" / name, text)
+    assert quota.memory(tmp_path / "groups", write(tmp_path / "own", own)) == 1000000
+
+
+def test_the_machines_memory(tmp_path: Path) -> None:
+    whole = quota.memory(tmp_path, tmp_path)
+    assert whole is None or whole > 2**27

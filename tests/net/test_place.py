@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pycaffe_lite import Net, random
 from pycaffe_lite.device import CPU
+from pycaffe_lite.errors import DeviceError
 from pycaffe_lite.memory import Memory
 from pycaffe_lite.net.place import Buffer, offsets, place
 from pycaffe_lite.proto import NetParameter, text
@@ -145,3 +146,20 @@ def test_parameters_lie_behind_each_other_for_the_solver(share):
     net.fill_parameters()  # before they are overwritten
     net.graph.flat_data[...] = np.arange(net.graph.flat_data.size)
     assert weight.data.reshape(-1).tolist() == list(range(64)) and bias.data.tolist() == list(range(64, 72))
+
+
+def test_a_plan_that_is_larger_than_memory_is_refused_with_its_numbers(monkeypatch):
+    from pycaffe_lite.backend.cpu import quota
+
+    monkeypatch.setattr(quota, "memory", lambda: 2000)
+    with pytest.raises(DeviceError, match=r"MB of memory are needed, .* has 0\.0 MB; net '' needs .*: .*activations"):
+        built(DEEP)
+    monkeypatch.setattr(quota, "memory", lambda: None)
+    built(DEEP)
+
+
+def test_what_no_machine_has_is_refused_too():
+    source = INPUT.replace("dim: 3", "dim: 200000000").replace("dim: 8", "dim: 10")
+    chain = "\n".join(f'layer {{ name: "p{i}" type: "Power" bottom: "x" top: "p{i}" }}' for i in range(200))
+    with pytest.raises(DeviceError, match=r"A batch_size of \d+ with iter_size \d+ should fit, for 200000000 as now"):
+        built(source + chain)
