@@ -85,8 +85,9 @@ class RunsAhead(Iterations):
         self.width = len(rules.NUMBERS)
         self.table = self.device.zeros(self.room * self.width, update.dtype)
         self.losses, self.counter = self.device.zeros(self.room, np.float64), self.device.zeros(1, np.int64)
-        self.pending, self.rows = 0, 0  # iterations whose loss nobody knows; rows of the table
-        self._first, self._rates = 0, ()  # the iteration of the table's first row, and what its rates follow from
+        self.pending = 0  # iterations whose loss nobody knows
+        self._first, self._rates = 0, []  # the iteration of the table's first row, and the rates in it
+        self._source: Any = None  # what these follow from
         self._settled = time.perf_counter()
         self._scripts: dict[tuple[bool, bool], Script] = {}
 
@@ -143,19 +144,19 @@ class RunsAhead(Iterations):
             super().run(remaining)
             return
         solver, size = self.solver, self.param.iter_size
-        rates = solver.lr_scale, self.param.base_lr, solver.judge.drops
-        if self.pending and rates != self._rates:
+        source = solver.lr_scale, self.param.base_lr, solver.judge.drops
+        if source != self._source:
             self.settle()
         if not self.pending:
-            self._rates = rates
             self._fill_table(min(self.room, remaining))
+        self._source = None  # should this fail half way, the table is not to be gone on with
         with unchecked(self.net.runner):
             for number in range(size):
                 solver.feed(self.net)
                 self.script(number == 0, number == size - 1).run()
-        self.pending += 1
+        self._source, self.pending = source, self.pending + 1
         displayed, waited = solver.is_displayed(solver.iter), time.perf_counter() - self._settled
-        if displayed or self.pending >= self.rows or waited > solver.report.patience:
+        if displayed or self.pending >= len(self._rates) or waited > solver.report.patience:
             self.settle()
         if displayed:
             self.tell_clipping()
@@ -167,10 +168,10 @@ class RunsAhead(Iterations):
         solver = self.solver
         if solver.iter == 0:
             self.update.start_average()
-        numbers = [self.update.numbers_of(solver.rate_of(at), at) for at in range(solver.iter, solver.iter + rows)]
+        self._first, self._rates = solver.iter, [solver.rate_of(solver.iter + row) for row in range(rows)]
+        numbers = [self.update.numbers_of(rate, at) for at, rate in enumerate(self._rates, self._first)]
         self.device.copy_in(self.table[: rows * self.width], np.array(numbers, self.update.dtype))
         put(self.counter, 0)
-        self.rows, self._first = rows, solver.iter
 
     def settle(self) -> None:
         """Read the losses of all iterations since this was last done, and let the solver tell.
@@ -184,8 +185,8 @@ class RunsAhead(Iterations):
         losses = (fetch(self.losses[:pending]) / self.param.iter_size).tolist()
         stopped = fetch(self.net.runner.faults).any()
         good = int(fetch(self.counter)[0]) if stopped else pending
-        for iteration, loss in enumerate(losses[:good], self._first):
-            self.solver.tell(iteration, loss, self.solver.rate_of(iteration))
+        for iteration, (loss, rate) in enumerate(zip(losses[:good], self._rates), self._first):
+            self.solver.tell(iteration, loss, rate)
         if stopped:
             self.solver.iter = self._first + good
             self.net.runner.check_faults()

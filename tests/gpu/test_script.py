@@ -11,7 +11,9 @@ from emulator import COMPILER, EmulatedGpu
 
 from pycaffe_lite import Layer as PythonLayer
 from pycaffe_lite import device as devices
+from pycaffe_lite.errors import PythonLayerError
 from pycaffe_lite.proto import NetParameter, SolverParameter, text
+from pycaffe_lite.solver.report import Report
 from pycaffe_lite.solver.solver import Solver
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="no g++, which the emulated GPU compiles with")
@@ -129,8 +131,17 @@ def test_all_losses_count_with_their_weights():
     compare(here, there)
 
 
+class Rates(Report):
+    def __init__(self):
+        self.heard = []
+
+    def iteration(self, iteration, loss, rate):
+        self.heard.append((iteration, rate))
+
+
 def test_a_rate_that_is_set_on_the_way_counts_from_the_next_iteration():
     here, there = pair([INPUT, IP % ("a", "x", "a", 3), LOSS % ("", "a", "", 1)], lr_policy="inv", gamma=0.5, power=1)
+    reports = []
     for solver in (here, there):
         fill(solver)
 
@@ -142,8 +153,36 @@ def test_a_rate_that_is_set_on_the_way_counts_from_the_next_iteration():
             return "none"
 
         solver.action = action
+        reports.append(Rates())
+        solver.report.all.append(reports[-1])
         solver.step(8)
     compare(here, there)
+    assert reports[0].heard == reports[1].heard
+
+
+def test_training_goes_on_behind_an_iteration_that_failed_half_way(monkeypatch):
+    class Fails(Half):
+        left = 4
+
+        def backward(self, top, propagate_down, bottom):
+            super().backward(top, propagate_down, bottom)
+            Fails.left -= 1
+            if not Fails.left:
+                raise ValueError("this once")
+
+    module = ModuleType("halving_layers")
+    module.Half = Fails
+    monkeypatch.setitem(sys.modules, "halving_layers", module)
+    here, there = pair(WITH_PYTHON, lr_policy="inv", gamma=0.5, power=1)
+    for solver in (here, there):
+        fill(solver)
+        Fails.left = 4
+        with pytest.raises(PythonLayerError, match="this once"):
+            solver.step(9)
+        assert solver.iter == 3
+        solver.step(5)
+    compare(here, there)
+    assert here.smoothed_loss.value == pytest.approx(there.smoothed_loss.value, rel=1e-5)
 
 
 def test_fit_is_fed_from_arrays():
