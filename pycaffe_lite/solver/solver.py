@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -207,6 +208,10 @@ class Solver:
             return self._loop(self.iter + iterations)
         except DeviceError as error:
             raise snapshot.with_way_back(error, self) from error
+        except KeyboardInterrupt:
+            with suppress(CaffeError):
+                self.settle()  # what has run ahead is told, and what comes next starts anew
+            raise
         finally:
             self._running.release()
 

@@ -42,7 +42,7 @@ def points(count: int, seed: int = 0) -> dict[str, np.ndarray]:
 # Learning ----------------------------------------------------------------------------------------------------
 
 
-def test_fit_learns_from_arrays_and_says_what_it_saw():
+def test_fit_learns_from_arrays_and_says_what_it_saw(device):
     solver = make(TESTS)
     history = solver.fit(inputs=points(100), test_inputs=points(20, 1))
     assert solver.iter == 60 and history is solver.history

@@ -65,9 +65,14 @@ class Feed:
         self.turn = (self.turn + 1) % SLOTS
         slot.copied.synchronize()  # of the batch before the last
         slot.pinned[...] = values.reshape(-1)
-        slot.taken.hold_back("copy")
-        device.copy_behind(slot.twin, slot.pinned)
-        slot.copied.record("copy")
-        slot.copied.hold_back("compute")
-        slot.program.run_eagerly()
-        slot.taken.record("compute")
+        try:
+            slot.taken.hold_back("copy")
+            device.copy_behind(slot.twin, slot.pinned)
+            slot.copied.record("copy")
+            slot.copied.hold_back("compute")
+            slot.program.run_eagerly()
+            slot.taken.record("compute")
+        except BaseException:  # Ctrl-C, between a launch and the note of it
+            slot.copied.record("copy")
+            slot.taken.record("compute")
+            raise
