@@ -42,6 +42,7 @@ def measure(i, x, eps, outer, channels, inner, per, sums, mean, variance, invers
         inverse[c] = T(1 / sqrt(sums[c] / count + eps))
 
 
+measure.cpu("norms", "measure")
 measure.cuda(
     """
     int count = outer * inner;
@@ -77,6 +78,7 @@ def normalize(i, x, mean, inverse, scale, shift, slope, outer, channels, inner, 
             z[j] = s if s > 0 else slope * s
 
 
+normalize.cpu("norms", "normalize")
 normalize.cuda(
     """
     int c = i / inner % channels;
@@ -113,6 +115,7 @@ def sum_norm_grad(i, y, dz, scale, shift, slope, outer, channels, inner, per, su
         dshift[c] += T(sums[c])
 
 
+sum_norm_grad.cpu("norms", "sum_norm_grad")
 sum_norm_grad.cuda(
     """
     double product = 0, total = 0;
@@ -154,6 +157,7 @@ def norm_grad(
             dx[j] = (ds - m - y[j] * k) * f
 
 
+norm_grad.cpu("norms", "norm_grad")
 norm_grad.cuda(
     """
     int c = i / inner % channels, count = outer * inner;

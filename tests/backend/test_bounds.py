@@ -46,6 +46,7 @@ def run_all() -> None:
     from pycaffe_lite.backend.cpu.gemm import gemm
     from pycaffe_lite.backend.cpu.reduce import add_rows
     from pycaffe_lite.layers._channels import affine_channels_grad, see
+    from pycaffe_lite.layers._normalize import measure, norm_grad, normalize, sum_norm_grad
     from pycaffe_lite.layers._pooling import average_pool, max_pool
     from pycaffe_lite.layers._standardize import standardize, standardize_grad
     from pycaffe_lite.layers.dropout import drop
@@ -87,6 +88,10 @@ def run_all() -> None:
             standardize(x, 1, 0, True, *view, y, sums, a, b, c)
             standardize_grad(y, dy, c, True, *view, dx, sums, sums)
             affine_channels_grad(x, dy, a, True, *view, dx, b, c)
+            measure(x, 1, *view, sums, a, b, c)
+            normalize(x, a, b, c, a, 1, *view, y, dx)
+            sum_norm_grad(y, dy, a, b, 1, *view, sums, sums, b, c)
+            norm_grad(y, dy, a, b, 1, c, sums, sums, 1, *view, dx)
     print("all inside")
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from test_pooling import run
 
+from pycaffe_lite.backend.cpu import norms
+from pycaffe_lite.backend.cpu.workspace import aligned
 from pycaffe_lite.layers._channels import affine_channels_grad, see
+from pycaffe_lite.layers._normalize import measure, norm_grad, normalize, sum_norm_grad
 from pycaffe_lite.layers._standardize import standardize, standardize_grad
 
 SHAPES = [(3, 5, 7, 7), (2, 3, 40, 41), (4, 70, 1, 1), (2, 33, 3, 3), (1, 2, 5, 16), (1, 1, 1, 1)]
@@ -35,6 +39,42 @@ def check(shape: tuple[int, ...], mean: float = 3.0) -> None:
     np.testing.assert_allclose(dscale, 1 + (up * exact).sum(axes), rtol=1e-5, atol=1e-4 * mean)
     np.testing.assert_allclose(dshift, 1 + up.sum(axes), rtol=1e-5, atol=1e-4)
     np.testing.assert_array_equal(dx, dy * inverse.reshape(-1, 1, 1))
+
+
+def check_normalize(shape: tuple[int, ...]) -> None:
+    """BatchNorm, Scale and ReLU as one, held against the plain kernels."""
+    random = np.random.default_rng(0)
+    view, size = see(shape, 1, 2), shape[1]
+    x, dz = (random.standard_normal(shape, np.float32) for _ in range(2))
+    scale, shift = random.standard_normal((2, size)).astype(np.float32)
+    found = []
+    for fast in (False, True):
+        y, z, dx = (aligned(x.size).reshape(shape) for _ in range(3))
+        mean, variance, inverse = np.zeros((3, size), np.float32)
+        dscale, dshift = np.ones((2, size), np.float32)
+        sums, products = np.zeros((2, size))
+        gates = y, dz, scale, shift, 0.2
+        for kernel, args in (
+            (measure, (x, 1e-3, *view, sums, mean, variance, inverse)),
+            (normalize, (x, mean, inverse, scale, shift, 0.2, *view, y, z)),
+            (sum_norm_grad, (*gates, *view, sums, products, dscale, dshift)),
+            (norm_grad, (*gates, inverse, sums, products, 0, *view, dx)),
+            (norm_grad, (*gates, inverse, sums, products, 1, *view, dx)),
+        ):
+            run(kernel, kernel.cpu_form if fast else None, args)
+        found.append((mean, variance, inverse, y, z, dx, dscale, dshift))
+    for plain, fast in zip(*found):
+        np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-5 * np.abs(plain).max())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_norm_scale_and_relu_agree_with_the_plain_kernels(shape: tuple[int, ...]) -> None:
+    check_normalize(shape)
+
+
+def test_what_goes_past_the_caches_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(norms, "MUCH", 0)
+    check_normalize((2, 3, 8, 32))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,4 +1,4 @@
-"""BatchNorm, MVN and Scale's gradients in vectors: a channel is read from memory once, and then from the cache.
+"""BatchNorm, MVN, Scale and ReLU in vectors: a channel is read from memory once, and then from the cache.
 
 Sums run in float32 over blocks of a row, and from block to block in double precision. Sums of a channel and
 of its squares are taken in one go, of distances from a value near the mean, so that nothing cancels.
@@ -30,6 +30,7 @@ from .vector import (
 )
 
 BLOCK = 1024
+MUCH = 1 << 22  # elements: 16 MB, which no cache keeps until they are read
 CHANNELS = "outer: int, channels: int, inner: int, per: int"
 WHOLE_BATCH: Any = {"over": "(channels + per - 1) // per", "work": "outer * per * (inner // 4 + 8)"}
 
@@ -81,26 +82,31 @@ def block_products(x, y, count):  # type: ignore[no-untyped-def]
     return total(add(s, s_)), total(add(q, q_))
 
 
+@device_function
+def channel_moments(x, outer, channels, inner):  # type: ignore[no-untyped-def]
+    """Mean and variance of a channel, whose first row is at x."""
+    near, _ = block_moments(x, min(inner, BLOCK), T(0))
+    pivot = T(near / min(inner, BLOCK))
+    sums, squares = 0.0, 0.0
+    for o in range(outer):
+        row = offset(x, o * channels * inner)
+        for j in range(0, inner, BLOCK):
+            s, q = block_moments(offset(row, j), min(BLOCK, inner - j), pivot)
+            sums += s
+            squares += q
+    sums /= outer * inner
+    return pivot + sums, max(0.0, squares / (outer * inner) - sums * sums)
+
+
 @kernel(
     f"x: T*, inside: double, outside: double, divide: int, {CHANNELS} -> y: T*, mean: T*, variance: T*, inverse: T*",
     **WHOLE_BATCH,
 )
 def standardize_channels(i, x, inside, outside, divide, outer, channels, inner, per, y, mean, variance, inverse):  # type: ignore[no-untyped-def]
     """y = (x - mean) * inverse, with the statistics of each channel."""
-    count = outer * inner
     for c in range(i * per, min((i + 1) * per, channels)):
-        near, _ = block_moments(offset(x, c * inner), min(inner, BLOCK), T(0))
-        pivot = T(near / min(inner, BLOCK))
-        sums, squares = 0.0, 0.0
-        for o in range(outer):
-            row = offset(x, (o * channels + c) * inner)
-            for j in range(0, inner, BLOCK):
-                s, q = block_moments(offset(row, j), min(BLOCK, inner - j), pivot)
-                sums += s
-                squares += q
-        sums /= count
-        spread = max(0.0, squares / count - sums * sums)
-        m, a = T(pivot + sums), T(1 / (sqrt(spread + inside) + outside) if divide else 1.0)
+        centre, spread = channel_moments(offset(x, c * inner), outer, channels, inner)
+        m, a = T(centre), T(1 / (sqrt(spread + inside) + outside) if divide else 1.0)
         mean[c], variance[c], inverse[c] = m, T(spread), a
         for o in range(outer):
             start = (o * channels + c) * inner

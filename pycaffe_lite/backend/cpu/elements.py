@@ -7,7 +7,7 @@ from typing import Any
 from ...kernel import T, inline_function, kernel
 from ...random import MASK32
 from .atoms import offset
-from .channels import put, some
+from .channels import MUCH, put, some
 from .vector import (
     LANES,
     above,
@@ -16,6 +16,7 @@ from .vector import (
     multiply,
     product_high,
     product_low,
+    settle,
     splat,
     steps,
     stream,
@@ -25,7 +26,6 @@ from .vector import (
     zip_low,
 )
 
-MUCH = 1 << 22  # elements: 16 MB, which no cache keeps until they are read
 CHUNK = 4096
 CHUNKS: Any = {"over": f"(count + {CHUNK - 1}) // {CHUNK}"}
 
@@ -38,6 +38,7 @@ def fill_past_caches(i, value, count, y):  # type: ignore[no-untyped-def]
         stream(offset(y, j), splat(value))
     for j in range(last // LANES * LANES, last):
         y[j] = value
+    settle()
 
 
 @inline_function

@@ -59,6 +59,11 @@ def stream(p, vector):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
+def settle():  # type: ignore[no-untyped-def]
+    """Let what was streamed be seen by all threads before anything written after it."""
+    raise NotImplementedError("compiled code only")
+
+
 def splat(value):  # type: ignore[no-untyped-def]
     """A vector with this number in every lane."""
     raise NotImplementedError("compiled code only")
