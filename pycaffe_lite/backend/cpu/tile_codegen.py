@@ -226,14 +226,15 @@ def _portable(builder: Any, of: dict[str, Any], rows: int, vectors: int = VECTOR
         column = at(builder, of["a"], builder.load(builder.gep(of["table"], [p], source_etype=I64), typ=I64))
     else:
         column = at(builder, of["a"], builder.mul(p, of["a_step"]))
-    lines = [column] * rows
-    if rows == SQUARE and "pitch" in of:
-        lines = [at(builder, column, builder.mul(of["pitch"], ir.Constant(I64, i // 3))) for i in range(rows)]
-    within = [i % 3 if rows == SQUARE and "pitch" in of else i for i in range(rows)]
-    numbers = [
-        vector_codegen.emit_splat(builder, builder.load(place(line, of["a_row"], i, 0), typ=FLOAT))
-        for line, i in zip(lines, within)
-    ]
+
+    def number(i: int) -> Any:
+        """This step's number of row i of A."""
+        if rows == SQUARE and "pitch" in of:
+            line = builder.mul(of["pitch"], ir.Constant(I64, i // 3))
+            return builder.load(at(builder, at(builder, column, line), i % 3), typ=FLOAT)
+        return builder.load(place(column, of["a_row"], i, 0), typ=FLOAT)
+
+    numbers = [vector_codegen.emit_splat(builder, number(i)) for i in range(rows)]
     following = [
         vector_codegen.emit_multiply_add(builder, numbers[i], parts[j], old) for (i, j), old in zip(tiles, sums)
     ]
