@@ -21,8 +21,8 @@ WARM_UP = 5  # iterations before the clock starts, as many as the peer runs
 def iteration(net: str, iterations: int, mode: str, batch: int | None) -> dict[str, float]:
     """Milliseconds of an iteration on random data, and the peak memory of the process.
 
-    `train` is forward, backward and update with the peer's solver, `forward` the forward pass of training, and
-    `infer` that of a net for use, whose blobs share memory.
+    `train` is forward, backward and update with the peer's solver, blobs sharing memory as in `caffe-lite train`;
+    `forward` is the forward pass of training, and `infer` that of a net for use, whose blobs share memory too.
     """
     import numpy as np
 
@@ -40,7 +40,7 @@ def iteration(net: str, iterations: int, mode: str, batch: int | None) -> dict[s
         param = offline.stand_in(param, shapes={top: (batch, *shape[1:]) for top, shape in given.items()}).param
     if mode == "train":
         rates = {"base_lr": 0.001, "momentum": 0.9, "weight_decay": 0.0005, "lr_policy": "fixed"}
-        solver = Solver(SolverParameter(net_param=param, random_seed=1, **rates))
+        solver = Solver(SolverParameter(net_param=param, random_seed=1, **rates), share_memory=True)
         made, step = solver.net, lambda: solver.step(1)
     else:
         made = Net.from_proto(param, share_memory=mode == "infer")
