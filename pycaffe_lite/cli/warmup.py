@@ -6,9 +6,11 @@ import argparse
 import importlib
 import pkgutil
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import DataError
+from .summary import add_shape_option
 
 # Kernels that work in place are compiled for it: the layers that people write so.
 IN_PLACE = """
@@ -47,6 +49,7 @@ def add_parser(verbs: Any) -> None:
         default=[],
         help="a net's prototxt: only what it needs, to train and to run; may be repeated (default: all layer types)",
     )
+    add_shape_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -62,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     for path in args.model or [""]:
         start, compiled, there = time.perf_counter(), len(native.compiled), native.loaded()
         what = path or "all layer types and solvers"
-        model(path) if path else everything()
+        model(path, args.shape) if path else everything()
         new, taken = len(native.compiled) - compiled, native.loaded() - there
         print(f"{what}: {new} compiled, {taken - new} there already, {time.perf_counter() - start:.1f} s", flush=True)
     files = list(folder.glob("*.o"))
@@ -83,7 +86,7 @@ def writable(folder: Any) -> bool:
         return False
 
 
-def model(path: str) -> None:
+def model(path: str, shapes: Sequence[str] = ()) -> None:
     """What the net in this file needs: both phases forward, and backward and updates for training."""
     from ..net import offline
     from ..net.locate import locating
@@ -91,7 +94,8 @@ def model(path: str) -> None:
 
     for phase in (caffe_pb2.TRAIN, caffe_pb2.TEST):
         with locating(path):
-            compile_net(offline.stand_in(offline.read_selected(path, phase)).param)
+            net = offline.read_selected(path, phase)
+            compile_net(offline.stand_in(net, offline.folder_of(path), offline.parse_shapes(shapes, net)).param)
     launch_once()
     updates(("SGD",), ("L2",))
 

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from pycaffe_lite.data.mnist import Digits, write_database
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -30,6 +34,30 @@ def test_says_what_it_did_and_where(tmp_path: Path) -> None:
     assert " 0 there already" in first.stdout
     assert str(tmp_path / "cache") in first.stdout
     assert f"{net}: 0 compiled" in again.stdout
+
+
+def test_shapes_that_only_the_data_knows(tmp_path: Path) -> None:
+    """They come from the data beside the net, or from --shape where there is none, as in an image for a container."""
+    write_database(tmp_path / "here_lmdb", Digits(np.zeros((2, 4, 4), np.uint8), np.zeros(2, np.uint8)))
+    refused, given, found = (
+        warmup(tmp_path / "cache", "--model", str(net), *shape)
+        for net, shape in [
+            (data_net(tmp_path / "away.prototxt", "away_lmdb"), ()),
+            (data_net(tmp_path / "away.prototxt", "away_lmdb"), ("--shape", "data=2,1,4,4")),
+            (data_net(tmp_path / "here.prototxt", "here_lmdb"), ()),
+        ]
+    )
+    assert refused.returncode == 1 and "give --shape data=2,C,H,W" in refused.stderr
+    assert given.returncode == found.returncode == 0, given.stderr + found.stderr
+
+
+def data_net(path: Path, source: str) -> Path:
+    path.write_text(
+        'layer { name: "data" type: "Data" top: "data" '
+        f'data_param {{ source: "{source}" batch_size: 2 backend: LMDB }} }}'
+        'layer { name: "power" type: "Power" bottom: "data" top: "power" }'
+    )
+    return path
 
 
 def test_refuses_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
