@@ -68,9 +68,8 @@ def run_all() -> None:
                 add_rows(c, bias)
         for pool in POOLS:
             window, x = window_of(*pool), guarded(np.ones(pool[0], np.float32), at_end)
-            y, argmax = (
-                guarded(np.ones((window.planes, window.oh, window.ow), t), at_end) for t in (x.dtype, np.int32)
-            )
+            size = window.planes, window.oh, window.ow
+            y, argmax = (guarded(np.ones(size, kind), at_end) for kind in (x.dtype, np.int32))
             max_pool(x, *window, y, argmax)
             average_pool(x, *window, y)
         for count in COUNTS:
