@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +20,6 @@ from pycaffe_lite.proto import (
     NetParameter,
     SolverParameter,
     V1LayerParameter,
-    caffe_pb2,
 )
 from pycaffe_lite.proto.schema import fields
 from pycaffe_lite.proto.text import parse, read, write_text
@@ -196,7 +196,8 @@ def messages(kind, depth=3):
         if info.kind == "message":
             if depth == 0:
                 continue
-            value = st.deferred(lambda name=info.message.name: messages(getattr(caffe_pb2, name), depth - 1))
+            # By its descriptor: a message inside another one has no name in the module.
+            value = st.deferred(lambda inner=field.message_type: messages(GetMessageClass(inner), depth - 1))
         else:
             value = scalars(info, field)
         choices[info.name] = st.lists(value, max_size=2) if info.repeated else value
