@@ -2,8 +2,9 @@
 
     python benchmarks/kernels.py NET.prototxt [--phase TEST] [--rounds 9] [--top 30]
 
-A layer's operations are those of net/cost.py (twice for a backward pass of products: data and weights), its bytes
-the arrays that its launches name, each once a launch. The peak of arithmetic is that of the product of two square
+A layer's operations are those of net/cost.py (twice for a backward pass of products that gives both gradients, of
+data and of weights), its bytes the arrays that its launches name, each once a launch. Layers that run as one step
+are one row. The peak of arithmetic is that of the product of two square
 matrices, the peak of memory that of a copy that no cache holds. The last column is the better of both
 parts: near 100 % nothing is left to gain. Caches make more than 100 % of memory's peak possible.
 """
@@ -75,10 +76,13 @@ def rows(net: Any, direction: str, rounds: int) -> list[Row]:
         if step.on_host or step.first == step.last:
             continue
         seconds = clocked(lambda step=step: plan.program.run(step.first, step.last), rounds)
-        layer = step.node.layer
-        passes = 2 if direction == "backward" and layer.type in PRODUCTS else 1
         moved = sum(launch_bytes(*launched[i]) for i in range(step.first, step.last))
-        found.append(Row(seconds, passes * cost(step.node).flops, moved, f"{direction:8} {layer.type} {layer.name}"))
+        flops, names = 0.0, []
+        for node in step.nodes:  # several, where a pass has joined layers
+            passes = node.propagate_down[0] + 1 if direction == "backward" and node.layer.type in PRODUCTS else 1
+            flops += passes * cost(node).flops
+            names.append(f"{node.layer.type} {node.layer.name}")
+        found.append(Row(seconds, flops, moved, f"{direction:8} {' + '.join(names)}"))
     return found
 
 
