@@ -27,12 +27,19 @@ def fill(number: int, box: Box | None) -> Box:
     return box
 
 
+_earlier: set[threading.Thread] = set()  # of nets that earlier tests made and nobody has collected yet
+
+
 def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "caffe-lite prefetch"]
+    """The prefetch threads that this test has started and that still run."""
+    named = (thread for thread in threading.enumerate() if thread.name == "caffe-lite prefetch")
+    return [thread for thread in named if thread not in _earlier]
 
 
 @pytest.fixture(autouse=True)
 def _no_thread_stays() -> object:
+    _earlier.clear()
+    _earlier.update(threads())
     yield
     gc.collect()
     assert threads() == []
