@@ -15,33 +15,32 @@ from .blob import Blob
 from .errors import ConfigError, suggest
 from .proto import caffe_pb2
 
-Filler = Callable[[tuple[int, ...], Any, np.random.Generator], np.ndarray]
+Filler = Callable[[np.ndarray, Any, np.random.Generator], None]
+PIECE = 1 << 16  # values that are drawn and scaled in one go, while they are in the cache
 
 
-def constant(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
+def constant(out: np.ndarray, param: Any, rng: np.random.Generator) -> None:
     """`value` everywhere."""
-    return np.full(shape, param.value)
+    out[...] = param.value
 
 
-def uniform(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
+def uniform(out: np.ndarray, param: Any, rng: np.random.Generator) -> None:
     """Uniform in [`min`, `max`]."""
-    return rng.uniform(param.min, param.max, shape)
+    draw(out, lambda piece: rng.uniform(param.min, param.max, piece.shape))
 
 
-def gaussian(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
+def gaussian(out: np.ndarray, param: Any, rng: np.random.Generator) -> None:
     """Normal with `mean` and `std`; with `sparse` s >= 0, each value is kept with probability s / outputs, else 0."""
-    values = rng.standard_normal(shape, np.float32) * np.float32(param.std) + np.float32(param.mean)
+    draw(out, lambda piece: normal(piece, param.std, rng) + np.float32(param.mean))
     if param.sparse >= 0:
-        outputs = shape[0] if shape else 1
-        values *= rng.random(shape) < min(1.0, param.sparse / outputs)
-    return values
+        outputs = out.shape[0] if out.shape else 1
+        out *= rng.random(out.shape) < min(1.0, param.sparse / outputs)
 
 
-def positive_unitball(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
+def positive_unitball(out: np.ndarray, param: Any, rng: np.random.Generator) -> None:
     """Uniform in [0, 1], then scaled so that the values of each output sum to 1."""
-    values = rng.random(shape)
-    rows = values.reshape(shape[0] if shape else 1, -1)
-    return (rows / np.maximum(rows.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)).reshape(shape)
+    rows = rng.random(out.shape).reshape(out.shape[0] if out.shape else 1, -1)
+    out[...] = (rows / np.maximum(rows.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)).reshape(out.shape)
 
 
 def fan(shape: tuple[int, ...], variance_norm: int) -> float:
@@ -55,24 +54,40 @@ def fan(shape: tuple[int, ...], variance_norm: int) -> float:
     return fan_out if variance_norm == norms.FAN_OUT else fan_in
 
 
-def xavier(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
+def xavier(out: np.ndarray, param: Any, rng: np.random.Generator) -> None:
     """Uniform in +-sqrt(3 / n) (Glorot and Bengio 2010)."""
-    bound = np.float32(math.sqrt(3 / fan(shape, param.variance_norm)))
-    return (rng.random(shape, np.float32) * 2 - 1) * bound
+    bound = np.float32(math.sqrt(3 / fan(out.shape, param.variance_norm)))
+    draw(out, lambda piece: (rng.random(piece.shape, np.float32) * 2 - 1) * bound)
 
 
-def msra(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
+def msra(out: np.ndarray, param: Any, rng: np.random.Generator) -> None:
     """Normal with std sqrt(2 / n) (He et al. 2015)."""
-    return rng.standard_normal(shape, np.float32) * np.float32(math.sqrt(2 / fan(shape, param.variance_norm)))
+    std = math.sqrt(2 / fan(out.shape, param.variance_norm))
+    draw(out, lambda piece: normal(piece, std, rng))
 
 
-def bilinear(shape: tuple[int, ...], param: Any, rng: np.random.Generator) -> np.ndarray:
+def normal(piece: np.ndarray, std: float, rng: np.random.Generator) -> np.ndarray:
+    """As many values around 0."""
+    return rng.standard_normal(piece.shape, np.float32) * np.float32(std)
+
+
+def draw(out: np.ndarray, values: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Write the values that are drawn for one piece after the other: those of a large layer never lie twice."""
+    flat = out.reshape(-1)  # a copy, where `out` is not contiguous
+    for start in range(0, flat.size, PIECE):
+        piece = flat[start : start + PIECE]
+        piece[...] = values(piece)
+    if not out.flags.c_contiguous:
+        out[...] = flat.reshape(out.shape)
+
+
+def bilinear(out: np.ndarray, param: Any, rng: np.random.Generator) -> None:
     """The weights with which a Deconvolution upsamples bilinearly; square 4-D kernels."""
-    side = shape[3]
+    side = out.shape[3]
     half = math.ceil(side / 2)
     centre = (side - 1) / (2 * half)
     line = 1 - np.abs(np.arange(side) / half - centre)
-    return np.broadcast_to(np.outer(line, line), shape).copy()
+    out[...] = np.outer(line, line)
 
 
 FILLERS: dict[str, Filler] = {
@@ -120,7 +135,7 @@ def fill(out: np.ndarray, param: Any, rng: np.random.Generator) -> None:
         return
     check(out.shape, param)
     if out.size:
-        out[...] = FILLERS[param.type](out.shape, param, rng)
+        FILLERS[param.type](out, param, rng)
 
 
 def fill_when_wanted(blob: Blob, param: Any, rng: np.random.Generator) -> None:

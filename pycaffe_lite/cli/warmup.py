@@ -101,14 +101,14 @@ def model(path: str, shapes: Sequence[str] = ()) -> None:
 
 
 def compile_net(param: Any) -> None:
-    """Record the plans of a net, which compiles what they launch; nothing is run."""
+    """Compile what the plans of a net launch; nothing is run."""
     from ..net.net import Net
     from ..proto import caffe_pb2
 
     net = Net.from_proto(param)
-    net.runner.plan("forward")
+    net.runner.plan("forward").program.compile()
     if param.state.phase == caffe_pb2.TRAIN:
-        net.runner.plan("backward")
+        net.runner.plan("backward").program.compile()
 
 
 def launch_once() -> None:
@@ -124,12 +124,12 @@ def updates(rules: Any, penalties: Any) -> None:
     """Kernels of these solver types with these penalties."""
     import numpy as np
 
-    from ..backend.cpu.native import entry_address
+    from ..backend.cpu.native import entry, link
     from ..ops import fill
     from ..solver.rules import update_kernel
 
-    for kernel in (fill, *(update_kernel(rule, penalty) for rule in rules for penalty in penalties)):
-        entry_address(kernel, np.dtype(np.float32))
+    kernels = fill, *(update_kernel(rule, penalty) for rule in rules for penalty in penalties)
+    link(entry(kernel, np.dtype(np.float32)) for kernel in kernels)
 
 
 def everything() -> None:
@@ -138,7 +138,7 @@ def everything() -> None:
 
     from .. import layers
     from ..backend import cpu
-    from ..backend.cpu.native import entry_address
+    from ..backend.cpu.native import entry, link
     from ..kernel import Kernel
     from ..proto import NetParameter, caffe_pb2, text
     from ..solver import update  # noqa: F401  (has kernels)
@@ -151,8 +151,7 @@ def everything() -> None:
         if not module.name.endswith(COMPILERS):
             importlib.import_module(f"{cpu.__name__}.{module.name}")
     updates(RULES, PENALTIES)
-    for kernel in list(Kernel.every):
-        entry_address(kernel, np.dtype(np.float32))
+    link(entry(kernel, np.dtype(np.float32)) for kernel in list(Kernel.every))
     for phase in (caffe_pb2.TRAIN, caffe_pb2.TEST):
         net = text.parse(IN_PLACE, NetParameter())
         net.state.phase = phase

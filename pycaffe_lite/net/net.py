@@ -16,6 +16,7 @@ from .. import fillers, random
 from ..blob import Blob
 from ..errors import ConfigError
 from ..layer import Layer
+from ..memory import Memory
 from ..proto import NetParameter, caffe_pb2, text, upgrade
 from . import budget, passes
 from . import plan as planning
@@ -246,9 +247,14 @@ class Net(PredictingNet):
     # Parameters --------------------------------------------------------------------------------------------
 
     def fill_parameters(self) -> None:
-        """Let all parameters have their values now."""
-        for entry in self.graph.learnable:
-            entry.blob.data_memory.make_first_values()
+        """Let all parameters have their values now: each layer's are drawn by themselves, so on several threads."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        from ..backend.cpu import pool
+
+        waiting = [m for m in (entry.blob.data_memory for entry in self.graph.learnable) if m.first_values]
+        with ThreadPoolExecutor(pool.threads(), "caffe-lite fillers") as threads:
+            list(threads.map(Memory.make_first_values, sorted(waiting, key=lambda m: -m.count)))
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""

@@ -15,6 +15,7 @@ import struct
 import sys
 import tempfile
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
@@ -156,7 +157,7 @@ def _load(symbol: str, code: bytes) -> int:
 
 
 _loaded: dict[str, int] = {}
-compiled: list[str] = []  # what this process has compiled, because no cache had it
+compiled: list[str] = []  # what this process has compiled, or has had compiled, because no cache had it
 
 
 def loaded() -> int:
@@ -164,37 +165,55 @@ def loaded() -> int:
     return len(_loaded)
 
 
-def _native(function: FunctionType, label: str, compiler: str, *how: Any) -> int:
-    """Address of the code that `compile.<compiler>(function, *how, key)` makes, from memory, file, or anew."""
-    with _lock:
-        key = _key(function, repr((label, compiler, how)))
-        if key in _loaded:
-            return _loaded[key]
-        folder = cache_folder()
-        path = folder / f"{label}-{key}.o" if folder else None
-        found = _read(path) if path else None
-        if found is None:
-            from . import compile as compiling
+class Code:
+    """A function that is to be machine code: what `compile.<compiler>(function, *how, key)` makes."""
 
-            found = getattr(compiling, compiler)(function, *how, key)
-            compiled.append(label)
-            if path:
-                _write(path, *found)
-        _loaded[key] = _load(*found)
-        return _loaded[key]
+    def __init__(self, function: FunctionType, label: str, compiler: str, *how: Any):
+        self.function, self.label, self.compiler, self.how = function, label, compiler, how
+        self.key = _key(function, repr((label, compiler, how)))
+
+    def compile(self) -> tuple[str, bytes]:
+        """Its symbol and object code."""
+        from . import compile as compiling
+
+        return getattr(compiling, self.compiler)(self.function, *self.how, self.key)
+
+
+def link(codes: Iterable[Code]) -> list[int]:
+    """Addresses of these, from memory, from files, or compiled: several at a time where much is missing."""
+    codes = list(codes)
+    with _lock:
+        wanted = {code.key: code for code in codes if code.key not in _loaded}
+        folder = cache_folder() if wanted else None
+        missing = []
+        for key, code in wanted.items():
+            found = _read(folder / f"{code.label}-{key}.o") if folder else None
+            if found:
+                _loaded[key] = _load(*found)
+            else:
+                missing.append(code)
+        if missing:
+            from .crew import compile_all
+
+            for code, found in compile_all(missing):
+                compiled.append(code.label)
+                if folder:
+                    _write(folder / f"{code.label}-{code.key}.o", *found)
+                _loaded[code.key] = _load(*found)
+        return [_loaded[code.key] for code in codes]
 
 
 @cache
-def entry_address(kernel: Kernel, dtype: np.dtype[Any], same: tuple[tuple[str, str], ...] = ()) -> int:
-    """Native entry `(start, stop, thread, args)` of a kernel for one element type.
+def entry(kernel: Kernel, dtype: np.dtype[Any], same: tuple[tuple[str, str], ...] = ()) -> Code:
+    """The native entry `(start, stop, thread, args)` of a kernel for one element type.
 
     `same` pairs names of pointers with the earlier arguments that they are equal to.
     """
     kinds = tuple((p.name, p.kind) for p in kernel.parameters)
     label = f"{kernel.name}-{dtype.name}"
-    return _native(kernel.function, label, "kernel_entry", kinds, dtype.name, kernel.any_order, same)
+    return Code(kernel.function, label, "kernel_entry", kinds, dtype.name, kernel.any_order, same)
 
 
 def function_address(function: FunctionType, signature: str) -> int:
     """Native address of a plain function over int64 and `long*` arguments (the launchers)."""
-    return _native(function, function.__name__, "plain_function", signature)
+    return link([Code(function, function.__name__, "plain_function", signature)])[0]

@@ -15,7 +15,7 @@ from ...device import CPU
 from ...kernel import Kernel, current_launcher, recording
 from . import pool
 from .launcher import ROW
-from .native import entry_address
+from .native import Code, entry, link
 
 # Elementary operations a chunk should hold: about 10 microseconds, against 1 to hand a chunk out.
 CHUNK_WORK = 32768
@@ -29,7 +29,7 @@ class Program:
 
     def __init__(self, dtype: Any = np.float32):
         self.dtype = np.dtype(dtype)
-        self._rows: list[tuple[int, int, int, int]] = []
+        self._rows: list[tuple[Code, int, int, int]] = []
         self.launched: list[tuple[Kernel, tuple[Any, ...]]] = []  # what every row is; keeps its arrays alive
         self._packed: list[np.ndarray] = []  # argument vectors, whose addresses the table holds
         self._table: np.ndarray | None = None
@@ -53,8 +53,8 @@ class Program:
             return
         packed = np.array(pack(kernel, args, dtype), np.int64)
         self._packed.append(packed)
-        entry = entry_address(kernel, dtype, equal_pointers(kernel, packed))
-        self._rows.append((entry, count, grain, packed.ctypes.data))
+        code = entry(kernel, dtype, equal_pointers(kernel, packed))
+        self._rows.append((code, count, grain, packed.ctypes.data))
         self.launched.append((kernel, args))
         self._table = None
 
@@ -68,9 +68,15 @@ class Program:
         last = len(self._rows) if last is None else last
         if first >= last:
             return
+        pool.run(self.compile().ctypes.data, first, last)
+
+    def compile(self) -> np.ndarray:
+        """The table; what it launches is compiled, if need be, and linked."""
         if self._table is None:
-            self._table = np.array(self._rows, np.int64).reshape(-1, ROW)
-        pool.run(self._table.ctypes.data, first, last)
+            entries = link(code for code, *_ in self._rows)
+            rows = [(entry, *rest) for entry, (_, *rest) in zip(entries, self._rows)]
+            self._table = np.array(rows, np.int64).reshape(-1, ROW)
+        return self._table
 
 
 class Eager:
