@@ -52,6 +52,10 @@ class Device(Protocol):
         """What launches the convolutions of a geometry (`ops.Convolution`)."""
         ...
 
+    def joint(self, work: str, args: tuple[Any, ...]) -> bool:
+        """Launch one kernel for what this function of `layers._normalize` does in several; False if there is none."""
+        ...
+
 
 class Cpu:
     """The host itself: its arrays are numpy arrays, and nothing is ever copied."""
@@ -112,6 +116,11 @@ class Cpu:
         from .backend.cpu.convolution import Convolution
 
         return geometry.copy_as(Convolution)
+
+    def joint(self, work: str, args: tuple[Any, ...]) -> bool:
+        from .backend.cpu import norms
+
+        return bool(getattr(norms, work)(*args))
 
 
 CPU = Cpu()

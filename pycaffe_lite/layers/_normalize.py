@@ -1,16 +1,17 @@
 """BatchNorm, the Scale behind it and perhaps a ReLU as one: a sweep that sums and a sweep that writes, each way.
 
 z = ReLU(scale * y + shift), where y is the standardised x. The ReLU has a slope for what is not above 0; one of 1
-changes nothing, and stands for no ReLU.
+changes nothing, and stands for no ReLU. There may be an Eltwise sum in front of the ReLU, too.
 """
 
 from __future__ import annotations
 
 from math import sqrt
+from typing import Any
 
-from ..kernel import T, kernel
+from ..kernel import T, current_launcher, kernel
 from ..ops import block_sum
-from ._channels import BY_SAMPLE, CHANNELS, ELEMENTS, THREADS, WHOLE_BATCH
+from ._channels import BY_SAMPLE, CHANNELS, ELEMENTS, THREADS, WHOLE_BATCH, Channels
 
 
 @kernel(
@@ -62,11 +63,12 @@ measure.cuda(
 
 
 @kernel(
-    f"x: T*, mean: T*, inverse: T*, scale: T*, shift: T*, slope: T, {CHANNELS} -> y: T*, z: T*",
+    "x: T*, mean: T*, inverse: T*, scale: T*, shift: T*, slope: T, other: T*, has_other: int, "
+    f"{CHANNELS} -> y: T*, z: T*",
     **BY_SAMPLE,
 )
-def normalize(i, x, mean, inverse, scale, shift, slope, outer, channels, inner, per, y, z):
-    """y = (x - mean) * inverse, and z from it."""
+def normalize(i, x, mean, inverse, scale, shift, slope, other, has_other, outer, channels, inner, per, y, z):
+    """y = (x - mean) * inverse, and z from it; `other` is added in front of the ReLU, if there is one."""
     groups = (channels + per - 1) // per
     row, first = i // groups * channels, i % groups * per
     for c in range(first, min(first + per, channels)):
@@ -74,6 +76,8 @@ def normalize(i, x, mean, inverse, scale, shift, slope, outer, channels, inner, 
         for j in range(start, start + inner):
             standard = (x[j] - m) * f
             s = standard * a + b
+            if has_other != 0:
+                s += other[j]
             y[j] = standard
             z[j] = s if s > 0 else slope * s
 
@@ -83,6 +87,7 @@ normalize.cuda(
     """
     int c = i / inner % channels;
     T standard = (x[i] - mean[c]) * inverse[c], s = standard * scale[c] + shift[c];
+    if (has_other) s += other[i];
     y[i] = standard;
     z[i] = s > 0 ? s : slope * s;
 """,
@@ -214,3 +219,31 @@ fold_norm.cuda(
 """,
     over="channels * depth",
 )
+
+
+def normalize_batch(
+    x: Any, eps: float, scale: Any, shift: Any, slope: float, other: Any, view: Channels,
+    sums: Any, mean: Any, variance: Any, inverse: Any, y: Any, z: Any,
+) -> None:  # fmt: skip
+    """`measure`, then `normalize`: as one kernel, where the device has one."""
+    args = x, eps, scale, shift, slope, other, view, sums, mean, variance, inverse, y, z
+    if not current_launcher().device.joint("normalize_batch", args):
+        measure(x, eps, *view, sums, mean, variance, inverse)
+        normalize(x, mean, inverse, scale, shift, slope, other, int(other is not None), *view, y, z)
+
+
+def normalize_batch_grad(
+    y: Any, dz: Any, scale: Any, shift: Any, slope: float, inverse: Any, behind: Any, view: Channels,
+    sums: Any, products: Any, dscale: Any, dshift: Any, dx: Any,
+) -> None:  # fmt: skip
+    """`sum_norm_grad`, then `norm_grad`: as one kernel, likewise.
+
+    With `behind` (`net.fuse_residual.Behind`) dz is to be computed first.
+    """
+    args = y, dz, scale, shift, slope, inverse, behind, view, sums, products, dscale, dshift, dx
+    if not current_launcher().device.joint("normalize_batch_grad", args):
+        if behind:
+            behind.add_up(dz)
+        gates = y, dz, scale, shift, slope
+        sum_norm_grad(*gates, *view, sums, products, dscale, dshift)
+        norm_grad(*gates, inverse, sums, products, 1, *view, dx)

@@ -19,7 +19,7 @@ from convolution_cases import TABLE, check
 from pycaffe_lite.backend.cpu import tile, vector
 from pycaffe_lite.backend.cpu.convolution import Convolution
 from test_gemm import SHAPES, check as check_gemm
-from test_channels import SHAPES as VIEWS, check as check_channels, check_normalize
+from test_channels import SHAPES as VIEWS, check as check_channels, check_joint, check_normalize
 from test_elements import COUNTS, check as check_dropout
 from test_lrn import TABLE as NORMS, check as check_lrn
 from test_pooling import TABLE as POOLS, check as check_pool
@@ -40,6 +40,7 @@ for norm in NORMS:
 for view in VIEWS:
     check_channels(view)
     check_normalize(view)
+    check_joint(view, 2)
 """
 
 

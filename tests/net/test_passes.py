@@ -77,6 +77,14 @@ CHAINS = {
     "a Scale of single values": conv("a", "x") + norm("a", scale="axis: 1 num_axes: 2") + relu("a") + END % "a",
     "eps": conv("a", "x") + norm("a", bn="eps: 0.5 moving_average_fraction: 0.7") + END % "a",
     "residual": BLOCK + END % "u",
+    "residual of many channels": BLOCK.replace("num_output: 4", "num_output: 16") + END % "u",
+    "residual with a convolution in the shortcut": conv("a", "x") + relu("a") + conv("b", "a") + norm("b")
+        + conv("c", "a") + norm("c") + layer("s", "Eltwise", "b c", "s") + relu("s", inside=LEAKY) + conv("d", "s")
+        + conv("e", "s") + layer("u", "Eltwise", "d e", "u") + END % "u",
+    "the shortcut behind the branch": conv("a", "x") + conv("b", "a") + norm("b") + conv("c", "a") + relu("c")
+        + layer("s", "Eltwise", "b c", "s") + relu("s") + END % "s",
+    "a sum without ReLU": conv("a", "x") + conv("b", "a") + norm("b") + layer("s", "Eltwise", "b a", "s") + END % "s",
+    "a norm added to itself": conv("a", "x") + norm("a") + layer("s", "Eltwise", "a a", "s") + relu("s") + END % "s",
     "weighted sum": conv("a", "x") + conv("b", "x") + layer("s", "Eltwise", "a b", "s",
         "eltwise_param { coeff: 1 coeff: -2 }") + relu("s") + END % "s",
     "three in a sum": conv("a", "x") + conv("b", "x") + conv("c", "x")
@@ -164,7 +172,7 @@ def test_where_the_arithmetic_is_the_same_so_are_the_bits(chain):
     agree(trained(built(source_of(chain), dtype=np.float32), iterations=3), wanted, 0, visible(plain, wanted))
 
 
-@pytest.mark.parametrize("chain", ["residual", "many readers", "names of their own"])
+@pytest.mark.parametrize("chain", ["residual", "residual of many channels", "many readers", "names of their own"])
 def test_the_same_bits_on_any_number_of_threads(chain):
     before, found = pool.threads(), []
     try:
@@ -299,8 +307,12 @@ def test_what_is_joined():
     forward = launched(built(source_of("residual")), "forward")
     assert forward.count(["BatchNorm", "Scale", "ReLU"]) == 2 and forward.count(["BatchNorm", "Scale"]) == 2
     assert forward.count(["Eltwise", "ReLU"]) == 2
+    forward = launched(built(source_of("residual"), share_memory=True), "forward")
+    assert forward.count(["BatchNorm", "Scale", "Eltwise", "ReLU"]) == 2
     backward = launched(built(source_of("residual")), "backward")
-    assert ["ReLU", "Scale", "BatchNorm"] in backward and ["Split", "ReLU"] in backward
+    assert ["ReLU", "Scale", "BatchNorm"] in backward and ["ReLU", "Eltwise", "Scale", "BatchNorm"] in backward
+    assert ["Split", "ReLU", "Eltwise", "Scale", "BatchNorm"] in backward
+    assert ["Split", "ReLU"] in launched(built(source_of("residual"), without=["norm"]), "backward")
     assert ["Convolution", "ReLU"] in launched(built(source_of("convolution and ReLU")), "forward")
     assert all(len(step) == 1 for step in launched(built(source_of("residual"), without=["all"]), "forward"))
 

@@ -141,3 +141,7 @@ class Gpu(ABC):
     def convolution(self, geometry: Geometry) -> Any:
         """What records the convolutions of a geometry."""
         return geometry.copy_as(Convolution)
+
+    def joint(self, work: str, args: tuple[Any, ...]) -> bool:
+        """Nothing: here one kernel for each sweep has more threads."""
+        return False
