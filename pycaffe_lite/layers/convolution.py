@@ -25,11 +25,11 @@ class Convolution(ConvolutionBase, type="Convolution", param="convolution_param"
         for x, y in zip(bottom, top):
             self.conv.forward(x.data, weight.data, bias[0].data if bias else None, y.data, relu)
 
-    def backward(self, top, propagate_down, bottom):
-        weight, *bias = self.params
+    def backward(self, top, propagate_down, bottom, bias=True):
+        weight, *biases = self.params
         for x, y, wanted in zip(bottom, top, propagate_down):
-            if bias and self.learns(1):
-                self.conv.backward_bias(y.diff, bias[0].diff)
+            if biases and bias and self.learns(1):
+                self.conv.backward_bias(y.diff, biases[0].diff)
             if self.learns(0):
                 self.conv.backward_weights(x.data, y.diff, weight.diff)
             if wanted:

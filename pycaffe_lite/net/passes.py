@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 
 from ..errors import ConfigError, suggest
-from . import fuse_fold, fuse_norm, fuse_relu, fuse_sum, share_gradients
+from . import drop_bias, fuse_fold, fuse_norm, fuse_relu, fuse_sum, share_gradients
 from .schedule import Pass, Schedule
 from .wire import Graph
 
@@ -20,6 +20,7 @@ PASSES: dict[str, Callable[[Schedule], None]] = {
     "norm": fuse_norm.fuse,
     "relu": fuse_relu.fuse,
     "sum": fuse_sum.fuse,
+    "bias": drop_bias.drop,
 }
 ALIASES: dict[str, Callable[[Graph], None]] = {"gradients": share_gradients.share}
 VARIABLE = "CAFFE_LITE_WITHOUT"

@@ -317,6 +317,17 @@ def test_what_is_joined():
     assert all(len(step) == 1 for step in launched(built(source_of("residual"), without=["all"]), "forward"))
 
 
+def test_a_bias_in_front_of_a_batch_norm_gets_no_gradient():
+    net, plain = (built(source_of("and ReLU"), dtype=np.float32, without=without) for without in ([], ["bias"]))
+    for one in (net, plain):
+        trained(one, iterations=1)
+    assert not net.params["a"][1].diff.any()
+    assert np.abs(plain.params["a"][1].diff).max() < 1e-5 * np.abs(plain.params["a"][0].diff).max()
+    learnt = built(source_of("global statistics"))
+    trained(learnt, iterations=1)
+    assert np.abs(learnt.params["a"][1].diff).max() > 1e-3
+
+
 def test_a_sum_hands_on_its_gradient_without_copies():
     net = built(source_of("residual"))
     assert net.blobs["u"].diff_memory is net.blobs["d"].diff_memory
