@@ -10,7 +10,7 @@ from convolution_cases import TABLE, check, run
 from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 
-from pycaffe_lite.backend.cpu import pixels, pool
+from pycaffe_lite.backend.cpu import pixels, pool, shifts
 from pycaffe_lite.backend.cpu.convolution import Convolution
 
 
@@ -22,10 +22,11 @@ def test_table(shape: tuple[Any, ...], dtype: Any) -> None:
     check(of, dtype, bias=False, relu=True)
 
 
-@pytest.mark.parametrize("pays", [False, True], ids=["columns", "pixels"])
+@pytest.mark.parametrize("way", ["columns", "pixels", "shifts"])
 @pytest.mark.parametrize("shape", [shape for shape in TABLE if len(shape[2]) <= 2], ids=str)
-def test_both_ways_compute_any_shape(shape: tuple[Any, ...], pays: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels, "pays", lambda of: pays)
+def test_all_ways_compute_any_shape(shape: tuple[Any, ...], way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixels, "pays", lambda of: way == "pixels")
+    monkeypatch.setattr(shifts, "pays", lambda of: way == "shifts" and shifts.can(of))
     check(Convolution(*shape), np.float32, relu=True)
 
 

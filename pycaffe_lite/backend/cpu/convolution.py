@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from ...geometry import Geometry
-from . import depthwise, depthwise_grad, im2col, pixels
+from . import depthwise, depthwise_grad, im2col, pixels, shifts
 from .convolve import convolve
 from .deconvolve import deconvolve
 from .plane import Plane
@@ -133,6 +133,9 @@ class Convolution(Geometry):
 def dense_convolve(
     of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool, turned: bool
 ) -> None:
-    """The faster of two ways, which the shape decides."""
+    """The fastest of three ways, which the shape decides."""
+    if not turned and shifts.pays(of):
+        shifts.convolve(of, x, w, bias, y, relu)
+        return
     way = pixels.convolve if pixels.pays(of) else convolve
     way(of, x, w, bias, y, relu, turned)

@@ -52,6 +52,14 @@ def multiply_neighbours(a, table, b, start, start_row, c, k, rows, vectors, floo
     raise NotImplementedError("compiled code only")
 
 
+def multiply_listed(a, a_row, table, b, bias, c, c_row, k, rows, vectors, floor):  # type: ignore[no-untyped-def]
+    """A tile whose rows of B lie anywhere: B[p, j] is b[table[p] + j]. 1 <= vectors <= VECTORS.
+
+    A[i, p] is a[i * a_row + p]. Row i begins with bias[i], or with zeros where that is a null pointer.
+    """
+    raise NotImplementedError("compiled code only")
+
+
 def multiply_taps(a, table, pitch, b, start, c, c_row, k, rows, vectors):  # type: ignore[no-untyped-def]
     """The same for few rows and many vectors: 1 <= rows <= MOST_TAPS, 1 <= vectors <= widest(rows).
 

@@ -71,6 +71,10 @@ class Assembly:
         """On to the next step's numbers of A."""
         return []
 
+    def row_of_b(self) -> str:
+        """Where this step's row of B is."""
+        return self.operand["b"]
+
     def next_of_b(self) -> str:
         """On to the next row of B."""
         raise NotImplementedError
@@ -90,9 +94,8 @@ class Assembly:
 
     def step(self) -> list[str]:
         """One p: the vectors of B, and each row's number of A times them."""
-        b = self.operand["b"]
-        lines = [*self.locate(), *(f"vmovups {j * BYTES}({b}), {self.of_b(j)}" for j in range(self.vectors))]
-        lines.append(self.next_of_b())
+        loads = [f"vmovups {j * BYTES}({self.row_of_b()}), {self.of_b(j)}" for j in range(self.vectors)]
+        lines = [*self.locate(), *loads, self.next_of_b()]
         for i in range(self.rows):
             number = _vector(self.free[i % len(self.free)])
             lines.append(f"vbroadcastss {self.row_address(i)}, {number}")
@@ -131,8 +134,8 @@ class Strided(Assembly):
 
     KEPT = ("a_row", "a_step", "b_step", "c_row", "floor")
 
-    def __init__(self, rows: int):
-        super().__init__(rows)
+    def __init__(self, rows: int, vectors: int = VECTORS):
+        super().__init__(rows, vectors)
         at = self.operand
         # Once the accumulators are set, the registers of `start` hold addresses of rows of A.
         self.base = dict(zip(BASES, (at["a"], at["start"], at["start_row"], at["scratch"])))
@@ -161,6 +164,34 @@ class Strided(Assembly):
 
     def next_of_b(self) -> str:
         return f"addq {self.operand['b_step']}, {self.operand['b']}"
+
+
+class Listed(Strided):
+    """`multiply_listed`: a table says where each step's vectors of B are, and rows begin with numbers."""
+
+    CHANGED = (*Assembly.CHANGED, "table", "place")
+    KEPT = ("a_row", "c_row", "floor")
+
+    def begin(self) -> list[str]:
+        start, zeros = self.operand["start"], super().begin()
+        lines = zeros[: zeros.index("2:") + 1]
+        for i in range(self.rows):
+            lines.append(f"vbroadcastss {4 * i}({start}), {self.accumulator(i, 0)}")
+            lines += [f"vmovaps {self.accumulator(i, 0)}, {self.accumulator(i, j)}" for j in range(1, self.vectors)]
+        return [*lines, "3:"]
+
+    def locate(self) -> list[str]:
+        place = self.operand["place"]
+        return [f"movq ({self.operand['table']}), {place}", f"leaq ({self.operand['b']}, {place}, 4), {place}"]
+
+    def follow(self) -> list[str]:
+        return [f"addq $$4, {self.base[base]}" for base in self.used]
+
+    def row_of_b(self) -> str:
+        return self.operand["place"]
+
+    def next_of_b(self) -> str:
+        return f"addq $$8, {self.operand['table']}"
 
 
 class Neighbours(Assembly):
@@ -220,9 +251,15 @@ def _portable(builder: Any, of: dict[str, Any], rows: int, vectors: int = VECTOR
     builder.branch(loop)
     builder.position_at_end(loop)
     p, sums = builder.phi(I64), [builder.phi(VECTOR) for _ in tiles]
-    row = at(builder, of["b"], builder.mul(p, of["b_step"]))
+    listed = "table" in of and "a_step" in of  # then the table is of rows of B
+    place_of_b = (
+        builder.load(builder.gep(of["table"], [p], source_etype=I64), typ=I64)
+        if listed
+        else builder.mul(p, of["b_step"])
+    )
+    row = at(builder, of["b"], place_of_b)
     parts = [vector_codegen.emit_load(builder, at(builder, row, j * LANES)) for j in range(vectors)]
-    if "table" in of:
+    if "table" in of and not listed:
         column = at(builder, of["a"], builder.load(builder.gep(of["table"], [p], source_etype=I64), typ=I64))
     else:
         column = at(builder, of["a"], builder.mul(p, of["a_step"]))
@@ -256,7 +293,11 @@ def _started(builder: Any, of: dict[str, Any], null: Any, tiles: list[tuple[int,
     there, ready = (function.append_basic_block(f"tile.{name}") for name in ("start", "ready"))
     builder.cbranch(null, ready, there)
     builder.position_at_end(there)
-    loaded = [vector_codegen.emit_load(builder, place(of["start"], of["start_row"], i, j)) for i, j in tiles]
+    if "b_step" in of:
+        loaded = [vector_codegen.emit_load(builder, place(of["start"], of["start_row"], i, j)) for i, j in tiles]
+    else:  # each row begins with one number
+        numbers = [builder.load(at(builder, of["start"], i), typ=FLOAT) for i, _ in tiles]
+        loaded = [vector_codegen.emit_splat(builder, number) for number in numbers]
     builder.branch(ready)
     builder.position_at_end(ready)
     begin = [builder.phi(VECTOR) for _ in tiles]
@@ -318,6 +359,26 @@ def emit_multiply_neighbours(builder: Any, *args: Any) -> None:
     _switch(builder, builder.add(before, of["vectors"]), ROWS * VECTORS, form)
 
 
+LISTED = ("a", "a_row", "table", "b", "bias", "c", "c_row", "k", "rows", "vectors", "floor")
+
+
+def emit_multiply_listed(builder: Any, *args: Any) -> None:
+    """The form for this number of rows and vectors."""
+    of = dict(zip(LISTED, args))
+
+    def form(number: int) -> None:
+        rows, vectors = (number - 1) // VECTORS + 1, (number - 1) % VECTORS + 1
+        operands = {name: value for name, value in of.items() if name not in ("rows", "vectors", "bias")}
+        operands |= {"start": of["bias"], "start_row": ir.Constant(I64, 0)}
+        if tile.ASSEMBLY:
+            _call(Listed(rows, vectors), builder, {**operands, "place": ir.Constant(I64, 0)})
+        else:
+            _portable(builder, {**operands, "a_step": ir.Constant(I64, 1)}, rows, vectors)
+
+    before = builder.mul(builder.sub(of["rows"], ir.Constant(I64, 1)), ir.Constant(I64, VECTORS))
+    _switch(builder, builder.add(before, of["vectors"]), ROWS * VECTORS, form)
+
+
 TAPS = ("a", "table", "pitch", "b", "start", "c", "c_row", "k", "rows", "vectors")
 
 
@@ -347,7 +408,7 @@ def emit_multiply_taps(builder: Any, *args: Any) -> None:
 
 
 KINDS = {
-    **dict.fromkeys(("a", "b", "start", "c"), FLOAT_POINTER),
+    **dict.fromkeys(("a", "b", "start", "bias", "c"), FLOAT_POINTER),
     "table": LONG_POINTER,
     "floor": types.float32,
 }
@@ -359,4 +420,5 @@ def _define(stub: Any, names: tuple[str, ...], emit: Any) -> None:
 
 _define(tile.multiply_tile, TILE, emit_multiply_tile)
 _define(tile.multiply_neighbours, NEIGHBOURS, emit_multiply_neighbours)
+_define(tile.multiply_listed, LISTED, emit_multiply_listed)
 _define(tile.multiply_taps, TAPS, emit_multiply_taps)

@@ -1,0 +1,200 @@
+"""Convolution whose tiles are output channels times neighbouring positions, from copies of the image.
+
+    y[outputs, positions] = weights[outputs, (channel, tap)] * columns[(channel, tap), positions]
+
+Of each channel a copy is made for each column of the kernel: the image shifted to where that column meets
+it, and as wide as y. There what one tap meets at neighbouring positions are neighbours from row to row of y,
+too, so a table of places is all the matrix of columns there has to be; tiles go straight to y, weights are read
+where they are. The price is the copies, which many outputs and many rows of the kernel share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+import numpy as np
+
+from ...kernel import T, device_function, kernel
+from . import pixels
+from .atoms import offset
+from .band import copy_run, zero_run
+from .gemm import ceil_div, collide, tile_height, wanted_tasks
+from .panels import merge
+from .plane import (
+    CHANNELS,
+    DILATION_X,
+    GROUP,
+    HEIGHT,
+    IMAGE_WIDTH,
+    KERNEL_X,
+    OUT_HEIGHT,
+    OUT_WIDTH,
+    OUTPUTS,
+    PAD_X,
+    PAD_Y,
+    TAPS,
+    Plane,
+)
+from .tile import FLAT, ROWS, WIDTH, multiply_listed
+from .vector import LANES, above, choose, floats_at, load, steps, store, whole
+from .workspace import scratch
+
+# The pass's own numbers in its plan, behind the sizes; then the table of places.
+TILE, BLOCK, BLOCKS, ROWS_OF_COPY, PITCH, TABLE = range(TAPS + 1, TAPS + 7)
+
+HALF = LANES // 2
+FEW_CHANNELS = 4
+ROOM = 1 << 16  # floats in the copies of an image: half of the second cache at most
+
+
+@kernel(
+    "plan: long*, x: T*, w: T*, bias: T*, has_bias: int, floor: T, scratch: long*, thread: int, tasks: int -> y: T*",
+    over="tasks",
+    work="1 << 15",
+)
+def convolve_shifts(i, plan, x, w, bias, has_bias, floor, scratch, thread, tasks, y):  # type: ignore[no-untyped-def]
+    """Task i: a block of output channels of one group, everywhere in an image."""
+    block = i % plan[BLOCKS]
+    group = i // plan[BLOCKS] % plan[GROUP]
+    image = i // (plan[BLOCKS] * plan[GROUP])
+    channels, outputs = plan[CHANNELS] // plan[GROUP], plan[OUTPUTS] // plan[GROUP]
+    size, depth = plan[OUT_HEIGHT] * plan[OUT_WIDTH], channels * plan[TAPS]
+    tile = floats_at(scratch[thread])
+    copies = offset(tile, ROWS * WIDTH)
+    source = offset(x, (image * plan[CHANNELS] + group * channels) * plan[HEIGHT] * plan[IMAGE_WIDTH])
+    shift_channels(plan, source, channels, copies)
+    first = block * plan[BLOCK]
+    for output in range(first, min(first + plan[BLOCK], outputs), plan[TILE]):
+        rows = min(plan[TILE], outputs - output)
+        place = group * outputs + output
+        start = offset(bias, place) if has_bias != 0 else floats_at(0)
+        target = offset(y, (image * plan[OUTPUTS] + place) * size)
+        multiply_rows_of(plan, offset(w, place * depth), depth, copies, start, rows, floor, tile, size, target)
+
+
+@device_function
+def multiply_rows_of(plan, w, depth, copies, bias, rows, floor, tile, size, y):  # type: ignore[no-untyped-def]
+    """Some output channels at all positions."""
+    table = offset(plan, TABLE)
+    for q in range(0, size, WIDTH):
+        count = min(WIDTH, size - q)
+        vectors = (count + LANES - 1) // LANES
+        columns, place = offset(copies, q), offset(y, q)
+        if count == vectors * LANES:
+            multiply_listed(w, depth, table, columns, bias, place, size, depth, rows, vectors, floor)
+        else:
+            multiply_listed(w, depth, table, columns, bias, tile, WIDTH, depth, rows, vectors, floor)
+            merge(tile, False, tile, 0, place, size, rows, count, T(FLAT))
+
+
+@device_function
+def shift_channels(plan, x, channels, copies):  # type: ignore[no-untyped-def]
+    """The copies of all channels, for each column of the kernel one that is as wide as y."""
+    height, width, out_width, rows = plan[HEIGHT], plan[IMAGE_WIDTH], plan[OUT_WIDTH], plan[ROWS_OF_COPY]
+    above = min(rows, plan[PAD_Y])
+    inside = max(0, min(rows, height + plan[PAD_Y]) - above)
+    below = rows - above - inside
+    for c in range(channels):
+        for b in range(plan[KERNEL_X]):
+            target = offset(copies, (c * plan[KERNEL_X] + b) * plan[PITCH])
+            column = b * plan[DILATION_X] - plan[PAD_X]
+            left = min(out_width, max(0, -column))
+            count = max(0, min(out_width, width - column) - left)
+            right = out_width - left - count
+            source = offset(x, c * height * width + column + left)
+            zero_run(target, above * out_width)
+            target = offset(target, above * out_width)
+            if count == out_width:
+                copy_rows(source, width, inside, target, out_width)
+                target = offset(target, inside * out_width)
+            else:
+                for r in range(inside):
+                    zero_run(target, left)
+                    copy_run(offset(source, r * width), offset(target, left), count)
+                    zero_run(offset(target, left + count), right)
+                    target = offset(target, out_width)
+            zero_run(target, below * out_width)
+
+
+@device_function
+def copy_rows(source, pitch, rows, target, count):  # type: ignore[no-untyped-def]
+    """Rows of `count` numbers, to one behind the other."""
+    first = 0
+    if count % LANES == HALF:  # two rows are whole vectors, one of which holds the end of one and the next one's begin
+        low = above(whole(HALF), steps(0, 1))
+        for first in range(0, rows - 1, 2):
+            line, place = offset(source, first * pitch), offset(target, first * count)
+            for j in range(0, count - HALF, LANES):
+                store(offset(place, j), load(offset(line, j)))
+            both = choose(low, load(offset(line, count - HALF)), load(offset(line, pitch - HALF)))
+            store(offset(place, count - HALF), both)
+            for j in range(HALF, count, LANES):
+                store(offset(place, count + j), load(offset(line, pitch + j)))
+        first = rows // 2 * 2
+    for r in range(first, rows):
+        copy_run(offset(source, r * pitch), offset(target, r * count), count)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a convolution is cut into tasks."""
+
+    of: Plane
+
+    @property
+    def rows(self) -> int:
+        """Rows of a copy."""
+        return self.of.out_height + (self.of.kernel_y - 1) * self.of.dilation_y
+
+    @property
+    def pitch(self) -> int:
+        """From copy to copy."""
+        return self.rows * self.of.out_width
+
+    @property
+    def floats(self) -> int:
+        """Room for all copies of an image, and for what spills over their end."""
+        return self.of.group_channels * self.of.kernel_x * self.pitch + 2 * WIDTH
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of output channels: this only decides who computes what."""
+        tiles = ceil_div(self.of.group_outputs, tile_height(self.of.group_outputs))
+        return min(tiles, ceil_div(wanted_tasks(), self.of.batch * self.of.group))
+
+    @property
+    def tasks(self) -> int:
+        return self.of.batch * self.of.group * self.blocks
+
+    @property
+    def plan(self) -> np.ndarray:
+        of, tile = self.of, tile_height(self.of.group_outputs)
+        block = ceil_div(ceil_div(of.group_outputs, tile), self.blocks) * tile
+        c, a, b = np.ogrid[: of.group_channels, : of.kernel_y, : of.kernel_x]
+        table = (c * of.kernel_x + b) * self.pitch + a * of.dilation_y * of.out_width
+        return np.array([*astuple(of), of.taps, tile, block, self.blocks, self.rows, self.pitch, *table.flat], np.int64)
+
+
+def can(of: Plane) -> bool:
+    """Whether this way can compute it."""
+    return max(of.stride_x, of.stride_y) == 1
+
+
+def pays(of: Plane) -> bool:
+    """Whether this way is faster than those that cut columns or pack weights.
+
+    Positions must fill vectors, copies stay in the second cache. Packed weights win where outputs fill vectors,
+    but for so few channels that turning their tiles around would cost more than it spares.
+    """
+    if not can(of) or of.taps == 1 or collide(of.depth) or Cut(of).floats > ROOM:
+        return False
+    filled = of.positions / (ceil_div(of.positions, LANES) * LANES)
+    return filled >= 0.9 and (of.group_channels <= FEW_CHANNELS or not pixels.pays(of))
+
+
+def convolve(of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool) -> None:
+    """y = w * x."""
+    cut = Cut(of)
+    room = scratch(4 * (ROWS * WIDTH + cut.floats))
+    floor = 0.0 if relu else FLAT
+    convolve_shifts(cut.plan, x, w, bias, int(bias is not None), floor, room, 0, cut.tasks, y)
