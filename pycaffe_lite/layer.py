@@ -97,6 +97,11 @@ class Operand:
         """Whether the gradients of both are one memory."""
         return self._blob.diff_memory is other._blob.diff_memory
 
+    def lies_in(self, whole: Operand, at: int, what: str) -> bool:
+        """Whether its `data` or `diff` is that of `whole` from element `at` on."""
+        own, other = (getattr(blob, f"{what}_memory") for blob in (self._blob, whole._blob))
+        return own.is_part_of(other, at)
+
 
 class Layer:
     """Base of all layers. A subclass says `class ReLU(Layer, type="ReLU", param="relu_param")`."""

@@ -147,3 +147,49 @@ def test_any_sequence_of_touches_copies_only_what_is_out_of_date(touches):
 )
 def test_aligned_size_is_whole_cache_lines(count, dtype, size):
     assert aligned_size(count, dtype) == size
+
+
+def whole_and_part(device):
+    whole, part = Memory(32), Memory(8)
+    part.to_host_for_writing()[:] = np.arange(8)
+    part.become_part_of(whole, 16, 8)
+    return whole, part
+
+
+def test_a_part_is_the_whole_from_there_on_and_brings_what_it_held(device):
+    whole, part = whole_and_part(device)
+    assert whole.to_host()[16:24].tolist() == list(range(8)) and np.shares_memory(part.to_host(), whole.to_host())
+    assert part.is_part_of(whole, 16) and list(whole.family()) == [whole, part] and part.root is whole
+    part.to_device(device)
+    assert whole.state is part.state is State.SYNCED and device.copies == ["in"]
+    part.array_on(device)[:] = 5
+    part.written_on(device)
+    assert whole.to_host()[15:25].tolist() == [0, *[5] * 8, 0] and device.copies == ["in", "out"]
+    whole.to_host_for_writing()[16] = 9
+    assert part.state is State.AT_CPU and part.to_host()[0] == 9
+    arena = CPU.zeros(48, np.float32)
+    whole.place(CPU, arena[16:])
+    part.to_host_for_writing()[1] = 8
+    assert arena[32:34].tolist() == [9, 8]
+
+
+def test_a_part_of_a_part_follows_both(device):
+    whole, part = whole_and_part(device)
+    inner, outer = Memory(2), Memory(64)
+    inner.become_part_of(part, 3, 2)
+    whole.become_part_of(outer, 16, 32)
+    assert inner.to_host().tolist() == [3, 4] and outer.to_host()[35:37].tolist() == [3, 4]
+    inner.to_host_for_writing()[:] = 7
+    part.leave()
+    assert part.to_host().tolist() == [0, 1, 2, 7, 7, 5, 6, 7] and inner.root is part
+    outer.to_host_for_writing()[:] = 1
+    assert inner.to_host().tolist() == [7, 7] and list(outer.family()) == [outer, whole]
+
+
+def test_leaving_an_arena_keeps_what_was_written_there():
+    memory, arena = Memory(3), CPU.zeros(16, np.float32)
+    memory.place(CPU, arena[:3])
+    arena[:3] = [1, 2, 3]  # as a run writes it
+    memory.leave()
+    arena[:] = 0
+    assert memory.to_host().tolist() == [1, 2, 3]

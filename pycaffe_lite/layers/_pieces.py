@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from .. import ops
-from ..layer import Layer
+from ..layer import Layer, Operand
 
 
 class Pieces(Layer):
@@ -39,21 +39,23 @@ class Pieces(Layer):
         inner = math.prod(whole[axis + 1 :])
         self.rows, self.lengths = math.prod(whole[:axis]), [size * inner for size in sizes]
 
-    def join(self, pieces: Sequence[Any], whole: Any) -> None:
-        """Copy the pieces into the whole."""
-        if self.shares_data:
-            return
-        at, step = 0, sum(self.lengths)
-        for piece, length in zip(pieces, self.lengths):
-            ops.copy_rows(piece, self.rows, length, 0, length, at, step, whole)
-            at += length
+    def placed(self, pieces: Sequence[Operand]) -> Iterator[tuple[Operand, int, int]]:
+        """Every piece, with where its part of a row begins and how long that is."""
+        if not self.shares_data:
+            yield from zip(pieces, accumulate(self.lengths, initial=0), self.lengths)
 
-    def cut(self, whole: Any, pieces: Sequence[Any]) -> None:
-        """Copy the whole into those pieces that are wanted (not None)."""
-        if self.shares_data:
-            return
-        at, step = 0, sum(self.lengths)
-        for piece, length in zip(pieces, self.lengths):
-            if piece is not None:
-                ops.copy_rows(whole, self.rows, length, at, step, 0, length, piece)
-            at += length
+    def join(self, pieces: Sequence[Operand], whole: Operand, what: str) -> None:
+        """Copy `data` or `diff` of the pieces into the whole; those that lie there are there."""
+        for piece, at, length in self.placed(pieces):
+            if not piece.lies_in(whole, at, what):
+                ops.copy_rows(
+                    getattr(piece, what), self.rows, length, 0, length, at, sum(self.lengths), getattr(whole, what)
+                )
+
+    def cut(self, whole: Operand, pieces: Sequence[Operand], what: str, wanted: Sequence[bool]) -> None:
+        """Copy `data` or `diff` of the whole into those pieces that are wanted and do not lie there."""
+        for (piece, at, length), it_is in zip(self.placed(pieces), wanted):
+            if it_is and not piece.lies_in(whole, at, what):
+                ops.copy_rows(
+                    getattr(whole, what), self.rows, length, at, sum(self.lengths), 0, length, getattr(piece, what)
+                )

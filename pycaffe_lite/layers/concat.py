@@ -25,7 +25,7 @@ class Concat(Pieces, type="Concat", param="concat_param"):
         return Shapes(top=[whole])
 
     def forward(self, bottom, top):
-        self.join([b.data for b in bottom], top[0].data)
+        self.join(bottom, top[0], "data")
 
     def backward(self, top, propagate_down, bottom):
-        self.cut(top[0].diff, [b.diff if wanted else None for b, wanted in zip(bottom, propagate_down)])
+        self.cut(top[0], bottom, "diff", propagate_down)

@@ -40,8 +40,8 @@ class Slice(Pieces, type="Slice", param="slice_param"):
         return sizes
 
     def forward(self, bottom, top):
-        self.cut(bottom[0].data, [t.data for t in top])
+        self.cut(bottom[0], top, "data", [True] * len(top))
 
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
-            self.join([t.diff for t in top], bottom[0].diff)
+            self.join(top, bottom[0], "diff")

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 
 from ..errors import ConfigError, suggest
-from . import drop_bias, fuse_fold, fuse_norm, fuse_relu, fuse_sum, share_gradients
+from . import drop_bias, fuse_fold, fuse_norm, fuse_relu, fuse_sum, share_gradients, share_pieces
 from .schedule import Pass, Schedule
 from .wire import Graph
 
@@ -22,7 +22,10 @@ PASSES: dict[str, Callable[[Schedule], None]] = {
     "sum": fuse_sum.fuse,
     "bias": drop_bias.drop,
 }
-ALIASES: dict[str, Callable[[Graph], None]] = {"gradients": share_gradients.share}
+ALIASES: dict[str, Callable[[Graph], None]] = {
+    "gradients": share_gradients.share,
+    "pieces": share_pieces.share,
+}
 VARIABLE = "CAFFE_LITE_WITHOUT"
 
 

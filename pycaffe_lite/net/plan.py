@@ -15,7 +15,7 @@ from ..layer import Layer
 from ..memory import Memory
 from . import passes
 from .place import Buffer, place
-from .schedule import Binder, Pass, Schedule, Step, refuse_gradients
+from .schedule import Binder, Pass, Schedule, Step, needed_and_left, refuse_gradients
 from .wire import Graph, Node
 
 
@@ -46,8 +46,10 @@ class Plan:
             with recording(self.program):
                 step.recipe(bind)
         step.last = len(self.program)
-        if step.first == step.last and not step.on_host:  # Input, a view: what the host wrote stays the newest
+        if step.first == step.last and not (step.on_host or step.node.bottom):  # Input: what the host wrote is newest
             step.reads, step.writes = [], []
+        if self.graph.kept.issuperset(self.graph.blobs):  # somebody may have written the rest of a whole by name
+            step.reads += [memory for memory in step.writes if memory.whole]
 
     @property
     def apart(self) -> Plan:
@@ -82,9 +84,7 @@ class Segment(list[Step]):
         super().__init__(steps)
         self.plan, self.device = plan, plan.device
         # Where the host is the device, blobs never move: skip asking.
-        moves = self.device is not CPU
-        self.reads = list(dict.fromkeys(m for step in self for m in step.reads if moves))
-        self.writes = list(dict.fromkeys(m for step in self for m in step.writes if moves))
+        self.reads, self.writes = needed_and_left(self if self.device is not CPU else [])
 
     def run(self) -> None:
         """Run it on the device; what it reads is brought there first."""
@@ -136,8 +136,8 @@ def share_owned(node: Node, graph: Graph) -> None:
 def lifetimes(graph: Graph) -> list[Buffer]:
     """From when to when the values of each activation matter, a layer being a unit of time.
 
-    Kept ones, and those read before they are written, live always. What a step of several layers touches
-    lives as long as these, so that they may also run one by one.
+    What lies in a whole makes that live. Kept ones, and those read before they are written, live always. What a
+    step of several layers touches lives as long as these, so that they may also run one by one.
     """
     end = 2 * len(graph.nodes)
     life: dict[Memory, Buffer] = {}
@@ -145,11 +145,11 @@ def lifetimes(graph: Graph) -> list[Buffer]:
     written = set[Memory]()
     for step, first, last in turns(graph):
         for memory in {*step.reads, *step.writes} - parameters:
-            buffer = life.setdefault(memory, Buffer(memory, first, last))
+            buffer = life.setdefault(memory.root, Buffer(memory.root, first, last))
             buffer.first, buffer.last = min(buffer.first, first), max(buffer.last, last)
         for memory in step.reads:
-            if memory not in written and memory in life:
-                life[memory].first, life[memory].last = 0, end
+            if memory not in written and memory.root in life:
+                life[memory.root].first, life[memory.root].last = 0, end
         written.update(step.writes)
         for node in step.nodes:
             if not node.bottom or node.layer.on_host:
@@ -157,8 +157,8 @@ def lifetimes(graph: Graph) -> list[Buffer]:
     losses = {top for node in graph.nodes for top, weight in zip(node.top, node.loss_weights) if weight}
     for blob in all_blobs(graph):
         for memory in (blob.data_memory, blob.diff_memory):
-            if (blob.name in graph.kept or blob in losses) and memory in life:
-                life[memory].first, life[memory].last = 0, end
+            if (blob.name in graph.kept or blob in losses) and memory.root in life:
+                life[memory.root].first, life[memory.root].last = 0, end
     return list(life.values())
 
 

@@ -7,10 +7,10 @@ alone. So a run that takes in only some of the layers may always run them one by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -85,7 +85,8 @@ class Schedule:
         self._steps = {id(node): step for step in self.steps for node in step.nodes}
         # What a person may read by name when the pass is over.
         blobs = [graph.blobs[name] for name in graph.kept if name in graph.blobs]
-        self.kept = {blob.data_memory if direction == "forward" else blob.diff_memory for blob in blobs}
+        memories = [blob.data_memory if direction == "forward" else blob.diff_memory for blob in blobs]
+        self.kept = set(with_parts(memories))
 
     def steps_of(self, *nodes: Node) -> list[Step]:
         """The steps of these layers; none if one of them has no step, or none of its own any more."""
@@ -124,10 +125,32 @@ class Schedule:
         self._steps |= {id(node): made for node in nodes}
 
 
+class Touching(Protocol):
+    """What reads memories, and then writes some."""
+
+    reads: list[Memory]
+    writes: list[Memory]
+
+
+def needed_and_left(touching: Iterable[Touching]) -> tuple[list[Memory], list[Memory]]:
+    """What all of these in turn read before they write it, and what they write."""
+    needed, left = dict[Memory, None](), dict[Memory, None]()
+    for one in touching:
+        needed |= dict.fromkeys(m for m in one.reads if m not in left)
+        left |= dict.fromkeys(one.writes)
+    return list(needed), list(left)
+
+
 def alone(index: int, node: Node, direction: Pass) -> Step:
     """The step of a single layer."""
     recipe = partial(forward if direction == "forward" else backward, node)
-    return Step([node], [index], recipe, *touched(node, direction))
+    reads, writes = touched(node, direction)
+    return Step([node], [index], recipe, with_parts(reads), with_parts(writes))
+
+
+def with_parts(memories: Sequence[Memory]) -> list[Memory]:
+    """These memories and all that lie in them: who touches a whole touches its parts."""
+    return [one for memory in memories for one in memory.family()]
 
 
 def forward(node: Node, bind: Binder) -> None:

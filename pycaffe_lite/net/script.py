@@ -12,7 +12,7 @@ from typing import Any
 
 from ..memory import Memory, Moves
 from .run import Runner
-from .schedule import Pass, Step
+from .schedule import Pass, Step, needed_and_left
 
 
 @dataclass
@@ -29,8 +29,7 @@ class Piece:
 
     def __init__(self, device: Any, extras: Sequence[Extra]):
         self.device = device
-        self.reads = list({id(m): m for extra in extras for m in extra.reads}.values())
-        self.writes = list({id(m): m for extra in extras for m in extra.writes}.values())
+        self.reads, self.writes = needed_and_left(extras)
         self.chain = device.chain([range_of(extra.program) for extra in extras])
         self._moves = -1
 
@@ -80,8 +79,7 @@ class Script:
                     self.steps.append((place, segment[0]))
                 else:
                     rows = Part(self.plans[part].program, segment[0].first, segment[-1].last)
-                    reads, writes = [m for s in segment for m in s.reads], [m for s in segment for m in s.writes]
-                    pending.append(Extra(rows, reads, writes))
+                    pending.append(Extra(rows, segment.reads, segment.writes))
         self._join(len(parts), pending)
 
     def _join(self, place: int, pending: list[Extra]) -> None:

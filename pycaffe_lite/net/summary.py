@@ -147,8 +147,8 @@ def gradients(graph: Graph) -> set[Memory]:
 
 
 def size_of(memories: Iterable[Memory]) -> int:
-    """Bytes of these memories together."""
-    return sum(memory.count * memory.dtype.itemsize for memory in memories)
+    """Bytes of these memories together; what lies in another is counted with that."""
+    return sum(memory.count * memory.dtype.itemsize for memory in memories if not memory.whole)
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
