@@ -5,7 +5,7 @@
 What one tap meets at neighbouring positions of a row are neighbours in a band, so a table of places, one
 for each channel and tap, is all the matrix of columns there has to be; where nothing is padded and no
 stride taken, the image itself is the band. The price is that weights are packed with outputs side by side,
-once a pass, and that tiles are turned around on their way to y.
+once a pass or by the tasks that use them, and that tiles are turned around on their way to y.
 """
 
 from __future__ import annotations
@@ -38,28 +38,34 @@ from .plane import (
     Plane,
 )
 from .tile import FLAT, ROWS, WIDTH, multiply_neighbours
-from .vector import LANES, floats_at, load_some, store, store_transposed
+from .vector import LANES, floats_at, load, load_some, multiply, store, store_transposed
 from .workspace import scratch, workspace
 
 # The pass's own numbers in its plan.
-IMAGES, BLOCK, BLOCKS, TILE, PANELS, PANEL_BLOCKS, DEPTH, KEPT, IN_PLACE, PITCH, TABLE = range(OWN, OWN + 11)
+(
+    IMAGES, BLOCK, BLOCKS, TILE, PANELS, PANEL_BLOCKS, DEPTH, IN_PLACE, PITCH, BAND_ROOM, PANEL_ROOM, LINE, BIAS_GROUP,
+    TABLE,
+) = range(OWN, OWN + 14)  # fmt: skip
 
 STEPS = 256  # of a product at a time: a panel of the weights of so many is 32 KB, most of L1
 ROOM = 1 << 17  # floats of a band: half a megabyte, for L2 to hold beside the weights
 SMALL = 512  # values of a channel that is read where it lies
 FEW_CHANNELS = 8
-LONG, FEW = 512, 96  # positions in a row, and in all
+LONG, FEW = 512, 16  # positions in a row, and in all
+USES = 4  # of a panel of weights, up to which each task packs it anew: it goes through memory once instead of thrice
 TARGET = 196  # positions in a task, wanted: as often a panel of weights is used once it is in L1
 LINES = ceil_div(ROWS, LANES) * LANES  # of a tile in scratch: `store_transposed` reads squares
 
 
 @kernel(
-    "plan: long*, x: T*, weights: T*, bias: T*, has_bias: int, floor: T, scratch: long*, thread: int, "
-    "tasks: int -> y: T*",
+    "plan: long*, x: T*, weights: T*, factors: T*, has_factors: int, bias: T*, has_bias: int, floor: T, "
+    "scratch: long*, thread: int, tasks: int -> y: T*",
     over="tasks",
     work="1 << 15",
 )
-def convolve_pixels(i, plan, x, weights, bias, has_bias, floor, scratch, thread, tasks, y):  # type: ignore[no-untyped-def]
+def convolve_pixels(  # type: ignore[no-untyped-def]
+    i, plan, x, weights, factors, has_factors, bias, has_bias, floor, scratch, thread, tasks, y
+):
     """Task i: some panels of output channels at a block of rows of some images, in one group."""
     panel = i % plan[PANEL_BLOCKS] * plan[PANELS]
     row = i // plan[PANEL_BLOCKS] % plan[BLOCKS] * plan[BLOCK]
@@ -72,21 +78,24 @@ def convolve_pixels(i, plan, x, weights, bias, has_bias, floor, scratch, thread,
     begin = group * channels
     source = offset(x, (image * plan[CHANNELS] + begin) * plan[HEIGHT] * plan[IMAGE_WIDTH] + row * plan[IMAGE_WIDTH])
     if plan[IN_PLACE] == 0:
-        source = offset(sums, plan[KEPT])
+        source = offset(sums, plan[BAND_ROOM])
         fill_band(plan, x, image, images, begin, channels, row * plan[STRIDE_Y], plan[BAND_ROWS], source)
     size = plan[OUT_HEIGHT] * plan[OUT_WIDTH]
     target = offset(y, (image * plan[OUTPUTS] + group * outputs) * size + row * plan[OUT_WIDTH])
-    rows_of_group = (outputs + WIDTH - 1) // WIDTH * WIDTH
+    in_group = outputs if plan[LINE] > 0 else (outputs + WIDTH - 1) // WIDTH * WIDTH
     for output in range(panel * WIDTH, min((panel + plan[PANELS]) * WIDTH, outputs), WIDTH):
-        place = group * rows_of_group + output
-        start = offset(bias, place) if has_bias != 0 else floats_at(0)
-        lines = offset(weights, place * channels * plan[TAPS])
+        start = offset(bias, group * plan[BIAS_GROUP] + output) if has_bias != 0 else floats_at(0)
+        lines = offset(weights, (group * in_group + output) * channels * plan[TAPS])
+        scale = offset(factors, group * outputs + output) if has_factors != 0 else floats_at(0)
         count = min(WIDTH, outputs - output)
-        multiply_panel(plan, source, images, rows, lines, count, start, floor, sums, offset(target, output * size))
+        place = offset(target, output * size)
+        multiply_panel(plan, source, images, rows, lines, scale, has_factors, count, start, floor, sums, place)
 
 
 @device_function
-def multiply_panel(plan, source, images, rows, weights, outputs, bias, floor, sums, y):  # type: ignore[no-untyped-def]
+def multiply_panel(  # type: ignore[no-untyped-def]
+    plan, source, images, rows, weights, factors, has_factors, outputs, bias, floor, sums, y
+):
     """A panel of output channels at all positions of the task."""
     depth = plan[CHANNELS] // plan[GROUP] * plan[TAPS]
     vectors = (outputs + LANES - 1) // LANES
@@ -95,6 +104,11 @@ def multiply_panel(plan, source, images, rows, weights, outputs, bias, floor, su
     for p in range(0, depth, plan[DEPTH]):
         steps = min(plan[DEPTH], depth - p)
         table, panel = offset(plan, plan[TABLE] + p), offset(weights, p * width)
+        if plan[LINE] > 0:
+            panel = offset(sums, plan[PANEL_ROOM])
+            pack(offset(weights, p), plan[LINE], 1, outputs, steps, panel, width)
+            if has_factors != 0:
+                scale_panel(panel, steps, width, factors, outputs)
         is_last = p + steps == depth
         bound = floor if is_last else T(FLAT)
         tile = sums
@@ -122,13 +136,27 @@ def turn_tile(tile, width, positions, outputs, y, size):  # type: ignore[no-unty
             store_transposed(square, width, positions - i, outputs - j, offset(y, j * size + i), size)
 
 
+@device_function
+def scale_panel(panel, steps, width, factors, outputs):  # type: ignore[no-untyped-def]
+    """Multiply the weights of each output by its factor."""
+    for j in range(0, width, LANES):
+        factor = load_some(offset(factors, j), outputs - j)
+        for p in range(steps):
+            place = offset(panel, p * width + j)
+            store(place, multiply(load(place), factor))
+
+
 @kernel(
-    "w: T*, outputs: int, depth: int, taps: int, line: int, step: int, groups: int -> packed: T*",
+    "w: T*, factors: T*, has_factors: int, outputs: int, depth: int, taps: int, line: int, step: int, groups: int"
+    " -> packed: T*",
     over=f"groups * ((outputs + {WIDTH - 1}) // {WIDTH})",
     work=f"depth * {WIDTH // 4}",
 )
-def pack_panel(i, w, outputs, depth, taps, line, step, groups, packed):  # type: ignore[no-untyped-def]
-    """Panel i of the weights: of output o, channel c and tap t of a group, w has it at o * line + c * step + t."""
+def pack_panel(i, w, factors, has_factors, outputs, depth, taps, line, step, groups, packed):  # type: ignore[no-untyped-def]
+    """Panel i of the weights: of output o, channel c and tap t of a group, w has it at o * line + c * step + t.
+
+    With factors, there is one for each output.
+    """
     panels = (outputs + WIDTH - 1) // WIDTH
     output = i % panels * WIDTH
     count = min(WIDTH, outputs - output)
@@ -142,6 +170,8 @@ def pack_panel(i, w, outputs, depth, taps, line, step, groups, packed):  # type:
     else:
         for c in range(depth // taps):
             pack(offset(source, c * step), line, 1, count, taps, offset(target, c * taps * width), width)
+    if has_factors != 0:
+        scale_panel(target, depth, width, offset(factors, i // panels * outputs + output), count)
 
 
 @kernel("bias: T*, outputs: int, groups: int -> padded: T*", over="groups", work="outputs")
@@ -225,8 +255,10 @@ class Cut:
         rows, panels = self.parts
         own = [
             self.images, rows, ceil_div(self.of.out_height, rows), self.tile, panels, ceil_div(self.panels, panels),
-            ceil_div(self.of.depth, ceil_div(self.of.depth, STEPS)), self.kept, int(self.in_place),
+            self.steps, int(self.in_place),
             (self.of.channels if self.in_place else self.of.group_channels) * self.band.channel,
+            self.kept, self.kept + self.band_room, self.of.depth if self.packs else 0,
+            self.panels * WIDTH if self.pads else self.of.group_outputs,
         ]  # fmt: skip
         plan = self.band.plan([*own, 0])
         plan[TABLE] = plan.size
@@ -235,9 +267,29 @@ class Cut:
         return np.concatenate([plan, places.reshape(-1)])
 
     @property
+    def steps(self) -> int:
+        """Of a product at a time."""
+        return ceil_div(self.of.depth, ceil_div(self.of.depth, STEPS))
+
+    @property
+    def band_room(self) -> int:
+        return 0 if self.in_place else self.band.floats(self.images)
+
+    @property
+    def packs(self) -> bool:
+        """Whether tasks pack their weights themselves, because few others need them."""
+        uses = ceil_div(self.of.batch, self.images) * ceil_div(self.of.out_height, self.parts[0])
+        return uses <= USES and not self.turned
+
+    @property
+    def pads(self) -> bool:
+        """Whether biases need zeros behind them."""
+        return self.of.group_outputs % LANES != 0
+
+    @property
     def scratch(self) -> int:
-        """Bytes: sums, and a band."""
-        return 4 * (self.kept + (0 if self.in_place else self.band.floats(self.images)))
+        """Bytes: sums, a band, and a panel of weights."""
+        return 4 * (self.kept + self.band_room + (WIDTH * self.steps if self.packs else 0))
 
 
 def is_small(of: Plane) -> bool:
@@ -272,18 +324,25 @@ def pays(of: Plane) -> bool:
 
 
 def convolve(
-    of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool, turned: bool
-) -> None:
-    """y = w * x. With `turned`, w has the axes of inputs and outputs exchanged and its taps are turned around."""
+    of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool, turned: bool,
+    factors: np.ndarray | None = None,
+) -> None:  # fmt: skip
+    """y = w * x, where the weights of each output have first been multiplied by its factor.
+
+    With `turned`, w has the axes of inputs and outputs exchanged and its taps are turned around.
+    """
     of = flat(of)
     cut = Cut(of, turned)
     outputs, depth, rows = of.group_outputs, of.depth, cut.panels * WIDTH
-    packed = workspace("panels of weights", of.group * rows * depth)
-    line, step = (of.taps, outputs * of.taps) if turned else (depth, of.taps)
-    pack_panel(w, outputs, depth, of.taps, line, step, of.group, packed)
-    if bias is not None:
+    scale = factors, int(factors is not None)
+    if not cut.packs:
+        packed = workspace("panels of weights", of.group * rows * depth)
+        line, step = (of.taps, outputs * of.taps) if turned else (depth, of.taps)
+        pack_panel(w, *scale, outputs, depth, of.taps, line, step, of.group, packed)
+        w = packed
+    if bias is not None and cut.pads:
         padded = workspace("padded biases", of.group * rows)
         pad_bias(bias, outputs, of.group, padded)
         bias = padded
     floor, room = 0.0 if relu else FLAT, scratch(cut.scratch)
-    convolve_pixels(cut.plan, x, packed, bias, int(bias is not None), floor, room, 0, cut.tasks, y)
+    convolve_pixels(cut.plan, x, w, *scale, bias, int(bias is not None), floor, room, 0, cut.tasks, y)
