@@ -88,7 +88,7 @@ def run_all() -> None:
             standardize_grad(y, dy, c, True, *view, dx, sums, sums)
             affine_channels_grad(x, dy, a, True, *view, dx, b, c)
             measure(x, 1, *view, sums, a, b, c)
-            normalize(x, a, b, c, a, 1, *view, y, dx)
+            normalize(x, a, b, c, a, 1, None, 0, *view, y, dx)
             sum_norm_grad(y, dy, a, b, 1, *view, sums, sums, b, c)
             norm_grad(y, dy, a, b, 1, c, sums, sums, 1, *view, dx)
     print("all inside")

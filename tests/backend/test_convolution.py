@@ -22,10 +22,11 @@ def test_table(shape: tuple[Any, ...], dtype: Any) -> None:
     check(of, dtype, bias=False, relu=True)
 
 
-@pytest.mark.parametrize("way", ["columns", "pixels", "shifts"])
+@pytest.mark.parametrize("way", ["columns", "pixels", "packed pixels", "shifts"])
 @pytest.mark.parametrize("shape", [shape for shape in TABLE if len(shape[2]) <= 2], ids=str)
 def test_all_ways_compute_any_shape(shape: tuple[Any, ...], way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels, "pays", lambda of: way == "pixels")
+    monkeypatch.setattr(pixels, "pays", lambda of: way.endswith("pixels"))
+    monkeypatch.setattr(pixels, "USES", 0 if way == "packed pixels" else 1 << 30)
     monkeypatch.setattr(shifts, "pays", lambda of: way == "shifts" and shifts.can(of))
     check(Convolution(*shape), np.float32, relu=True)
 
