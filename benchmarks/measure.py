@@ -22,6 +22,7 @@ END = "<!-- end of results -->"
 def run(command: list[str], **environment: str) -> dict[str, Any]:
     """The JSON object that a command prints last."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # every start would compile all sources: users have them compiled
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{shlex.join(command)} failed:\n{done.stderr}")
@@ -40,11 +41,16 @@ def machine(threads: int) -> str:
     return f"{processor}, {threads} threads, {platform.system()}, Python {platform.python_version()}, {versions}"
 
 
+def when() -> str:
+    """The day, and the commit that is measured ("-dirty" if there is more than that)."""
+    commit = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    at = subprocess.run(commit, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return f"{time.strftime('%Y-%m-%d')} at {at or 'no commit'}"
+
+
 def heading(threads: int) -> str:
     """When, at which commit and on what a table was measured."""
-    commit = ["git", "describe", "--always", "--dirty"]
-    at = subprocess.run(commit, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    return f"Measured {time.strftime('%Y-%m-%d')} at {at or 'no commit'}: {machine(threads)}."
+    return f"Measured {when()}: {machine(threads)}."
 
 
 def begin(script: str) -> str:

@@ -4,9 +4,10 @@
 
 Sides take turns, each time in a fresh process, with the same prototxt, batch and threads: here, PyTorch NCHW,
 PyTorch NHWC, here ... A side counts with the median of its processes' medians, PyTorch with its better layout.
-Memory is the peak above what importing the package alone takes. --write replaces the rows measured in
-docs/benchmarks.md and leaves the others. The peer, torch_peer.py, and four of the nets are reference material
-beside the checkout (or in $CAFFE_LITE_SHARED); the others are made by zoo.py.
+Memory is the peak of a whole process, and the same less what importing the package alone takes. --write replaces
+the rows measured in docs/benchmarks.md and leaves the others, each with its own date and commit. The peer,
+torch_peer.py, and four of the nets are reference material beside the checkout (or in $CAFFE_LITE_SHARED); the
+others are made by zoo.py. startup.py has a table of first iterations, kernels.py one of layers.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import zoo
-from measure import PEER, SHARED, WORKER, heading, read, run, write
+from measure import PEER, SHARED, WORKER, machine, read, run, when, write
 
 # name: the batch it is trained with, and iterations by the clock in a process
 NETS = {
@@ -35,20 +36,25 @@ NETS = {
 }
 CASES = ("train", "forward", "infer", "infer 1")
 LAYOUTS = ("nchw", "nhwc")
-COLUMNS = ("net", "batch", "case", "here ms", "PyTorch ms", "here / PyTorch", "memory MB", "PyTorch MB", "ratio")
+COLUMNS = (
+    "net", "batch", "case", "here ms", "PyTorch ms", "here / PyTorch",
+    "memory MB", "PyTorch MB", "ratio", "process MB", "PyTorch MB", "ratio", "measured",
+)  # fmt: skip
 
 
 class Side(NamedTuple):
     """What one side's processes gave."""
 
     milliseconds: float
-    megabytes: float
+    megabytes: float  # above a bare import
+    whole: float  # of the process
 
     @classmethod
     def of(cls, found: list[dict[str, Any]], bare: float) -> Side:
-        """The median of medians, and of peaks above a bare import."""
+        """The medians of medians and of peaks."""
         peaks = [f["peak_mb"] if "peak_mb" in f else f["peak_rss_kib"] * 1024 / 1e6 for f in found]
-        return cls(statistics.median(f["median_ms"] for f in found), statistics.median(peaks) - bare)
+        peak = statistics.median(peaks)
+        return cls(statistics.median(f["median_ms"] for f in found), peak - bare, peak)
 
 
 def bare_imports(peer: str | None) -> dict[str, float]:
@@ -74,12 +80,14 @@ def measure(net: str, case: str, path: Path, bare: dict[str, float], args: argpa
             found.setdefault(layout, []).append(run([*peer, "--layout", layout]))
     here = Side.of(found.pop("here"), bare["here"])
     cells = [net, str(batch), mode, f"{here.milliseconds:.2f}", "", "", f"{here.megabytes:.0f}", "", ""]
+    cells += [f"{here.whole:.0f}", "", "", when()]
     if found:
         sides = {layout: Side.of(times, bare["PyTorch"]) for layout, times in found.items()}
         layout, best = min(sides.items(), key=lambda item: item[1].milliseconds)
-        least = min(side.megabytes for side in sides.values())
+        least, whole = min(side.megabytes for side in sides.values()), min(side.whole for side in sides.values())
         cells[4:6] = f"{best.milliseconds:.2f} ({layout})", f"**{here.milliseconds / best.milliseconds:.2f}**"
-        cells[7:] = f"{least:.0f}", f"{here.megabytes / max(1.0, least):.2f}"
+        cells[7:9] = f"{least:.0f}", f"{here.megabytes / max(1.0, least):.2f}"
+        cells[10:12] = f"{whole:.0f}", f"{here.whole / whole:.2f}"
     row = f"| {' | '.join(cells)} |"
     print(row, file=sys.stderr)
     return row
@@ -112,7 +120,7 @@ def merged(rows: list[str], before: str) -> list[str]:
 
 def table(rows: list[str], threads: int) -> str:
     """The rows in Markdown."""
-    return "\n".join([heading(threads), "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *rows])
+    return "\n".join([f"On {machine(threads)}.", "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *rows])
 
 
 def chosen(given: str, known: Any, what: str) -> list[str]:
