@@ -39,6 +39,16 @@ class Convolution(Geometry):
         if self.batch:
             self._here().forward(x, w, bias, y, relu)
 
+    def forward_pool(
+        self, x: Any, w: Any, bias: Any, y: Any, relu: bool, window: Any, argmax: Any, pooled: Any
+    ) -> None:
+        """The same; then the pool of y by this window: maxima, and their places in `argmax`, or else means.
+
+        Without y that is all that is written. Only on the CPU, where it says `takes_pool`.
+        """
+        if self.batch:
+            self._here().forward_pool(x, w, bias, y, relu, window, argmax, pooled)
+
     def backward_data(self, dy: Any, w: Any, dx: Any) -> None:
         """dx = the gradient of x."""
         if self.batch:

@@ -103,6 +103,15 @@ class Pooling(PoolingBase, type="Pooling", param="pooling_param"):
         if any(p >= k for p, k in zip(pad, kernel_)):
             raise self.error(f"pooling_param.pad: must be smaller than the kernel {kernel_}, got {pad}")
 
+    @property
+    def is_plain(self):
+        """Whether it is one sweep of maxima or means: what a layer in front may take along."""
+        return self.method in ("MAX", "AVE") and len(self.windows) == 1 and len(self.message.top) == 1
+
+    def plain_pool(self):
+        """Such a sweep: its window, and where it notes the places of maxima."""
+        return self.windows[0], self.argmax0 if self.method == "MAX" else None
+
     def blobs_between(self, bottom, top):
         """What the passes hand to each other, bottom and top included."""
         between_ = [getattr(self, f"between{number}") for number in range(len(self.windows) - 1)]

@@ -11,13 +11,14 @@ import os
 from collections.abc import Callable, Iterable
 
 from ..errors import ConfigError, suggest
-from . import drop_bias, fuse_fold, fuse_norm, fuse_relu, fuse_sum, share_gradients, share_pieces
+from . import drop_bias, fuse_fold, fuse_norm, fuse_pool, fuse_relu, fuse_sum, share_gradients, share_pieces
 from .schedule import Pass, Schedule
 from .wire import Graph
 
 PASSES: dict[str, Callable[[Schedule], None]] = {
     "fold": fuse_fold.fuse,
     "norm": fuse_norm.fuse,
+    "pool": fuse_pool.fuse,
     "relu": fuse_relu.fuse,
     "sum": fuse_sum.fuse,
     "bias": drop_bias.drop,

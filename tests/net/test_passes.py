@@ -46,6 +46,10 @@ def relu(at, top=None, inside=""):
     return layer(f"{at}_relu", "ReLU", at, top, inside)
 
 
+def pooled(bottom, top, inside="kernel_size: 2 stride: 2"):
+    return layer(f"{bottom}_pool", "Pooling", bottom, top, f"pooling_param {{ {inside} }}")
+
+
 FROZEN = "param { lr_mult: 0 } param { lr_mult: 0 }"
 LEAKY = "relu_param { negative_slope: 0.1 }"
 BLOCK = (
@@ -62,6 +66,16 @@ CHAINS = {
     "without bias": conv("a", "x", inside="num_output: 4 kernel_size: 2 bias_term: false") + relu("a") + END % "a",
     "groups": conv("a", "x", inside="num_output: 4 kernel_size: 3 group: 2") + relu("a") + END % "a",
     "depthwise": conv("a", "x", inside="num_output: 4 kernel_size: 3 group: 4") + relu("a") + END % "a",
+    "convolution and pool": conv("a", "x") + pooled("a", "b") + END % "b",
+    "convolution, ReLU and pool": conv("a", "x") + relu("a") + pooled("a", "b") + END % "b",
+    "a ReLU with a name of its own, and pool": conv("a", "x") + relu("a", "c") + pooled("c", "b") + END % "b",
+    "leaky ReLU and pool": conv("a", "x") + relu("a", inside=LEAKY) + pooled("a", "b") + END % "b",
+    "overlapping windows": conv("a", "x") + pooled("a", "b", "kernel_size: 3 stride: 2 pad: 1") + END % "b",
+    "means": conv("a", "x") + relu("a") + pooled("a", "b", "pool: AVE kernel_size: 3 stride: 2") + END % "b",
+    "global pooling": conv("a", "x") + pooled("a", "b", "pool: AVE global_pooling: true") + END % "b",
+    "a pool whose bottom somebody else reads": conv("a", "x") + pooled("a", "b", "kernel_size: 3 stride: 1 pad: 1")
+        + layer("s", "Eltwise", "a b", "s") + END % "s",
+    "two pools": conv("a", "x") + pooled("a", "b", "kernel_size: 2 stride: 1") + pooled("b", "c") + END % "c",
     "inner product and ReLU": layer("a", "InnerProduct", "x", "a", "inner_product_param { num_output: 5 "
         'weight_filler { type: "xavier" } }') + relu("a") + END % "a",
     "inner product without bias": layer("a", "InnerProduct", "x", "a", "inner_product_param { num_output: 5 "
@@ -194,11 +208,14 @@ def test_on_every_device(device, chain, phase):
     agree(trained(joined, iterations=1), wanted, 2e-5, visible(plain, wanted))
 
 
-@pytest.mark.parametrize("chain", CHAINS)
-def test_with_shared_memory_outputs_and_parameters_are_the_same(chain):
-    wanted = trained(built(source_of(chain), without=["all"]))
+POOLS = [name for name, source in CHAINS.items() if "Pooling" in source]
+
+
+@pytest.mark.parametrize(("chain", "dtype"), [(c, "float64") for c in CHAINS] + [(c, "float32") for c in POOLS])
+def test_with_shared_memory_outputs_and_parameters_are_the_same(chain, dtype):
+    wanted = trained(built(source_of(chain), without=["all"], dtype=dtype))
     for kept in ((), ("a",)):
-        net = built(source_of(chain), share_memory=True, keep=kept)
+        net = built(source_of(chain), share_memory=True, keep=kept, dtype=dtype)
         names = {n for n in wanted[0] if n.rsplit(" ", 1)[0] in (*kept, *net.outputs) and "diff" not in n}
         names |= {n for n in wanted[0] if n.split()[0] in net.params and n.split()[1].isdigit()}
         agree(trained(net), wanted, names=names)
@@ -271,10 +288,10 @@ def layers_then_whole(net):
 
 @pytest.mark.parametrize("share", [False, True])
 @pytest.mark.parametrize("run", [in_parts, whole_then_layers, layers_then_whole])
-@pytest.mark.parametrize("chain", CHAINS)
-def test_any_part_of_a_net_can_be_run(chain, run, share):
-    wanted = trained(built(source_of(chain), without=["all"]))
-    net = built(source_of(chain), share_memory=share)
+@pytest.mark.parametrize(("chain", "dtype"), [(c, "float64") for c in CHAINS] + [(c, "float32") for c in POOLS])
+def test_any_part_of_a_net_can_be_run(chain, dtype, run, share):
+    wanted = trained(built(source_of(chain), without=["all"], dtype=dtype))
+    net = built(source_of(chain), share_memory=share, dtype=dtype)
     names = {n for n in wanted[0] if n.split()[0] in net.params and n.split()[1].isdigit()}
     agree(trained(net, run), wanted, names=names | {"loss data"} & set(wanted[0]))
 

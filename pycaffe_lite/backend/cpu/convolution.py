@@ -11,6 +11,7 @@ from . import depthwise, depthwise_grad, im2col, pixels, shifts
 from .convolve import convolve
 from .deconvolve import deconvolve
 from .plane import Plane
+from .pooling import PlanePool
 from .program import one_run
 from .reduce import add_channels
 from .thin import thin, thin_grad
@@ -84,6 +85,27 @@ class Convolution(Geometry):
                 self.dense.forward(self.thinned(x), w, bias, y, relu)
             else:
                 dense_convolve(self.plane, x, w, bias, y, relu, turned=False)
+
+    @property
+    def takes_pool(self) -> bool:
+        """Whether `forward_pool` can compute it."""
+        dense = len(self.size) in (1, 2) and not self.is_depthwise and not self.is_thin
+        return dense and shifts.pays(self.plane)
+
+    def forward_pool(
+        self,
+        x: np.ndarray,
+        w: np.ndarray,
+        bias: np.ndarray | None,
+        y: np.ndarray | None,
+        relu: bool,
+        window: tuple[int, ...],
+        argmax: np.ndarray | None,
+        pooled: np.ndarray,
+    ) -> None:
+        """What `forward` does, then a pool: of maxima with their places, or of means. y need not be written."""
+        pool = PlanePool(*window, mean=argmax is None)
+        shifts.convolve(self.plane, x, w, bias, y, relu, pool, pooled, argmax)
 
     def backward_data(self, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> None:
         """dx = the gradient of x."""

@@ -8,6 +8,7 @@ Padding is a value that cannot change the result. Results are those of the kerne
 
 from __future__ import annotations
 
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,8 @@ MOST_TAPS = 1024
 
 # A plan: sizes, the layout of a band, where two lists begin: how the phases of a row are made (so much padding, then
 # numbers from a column of the plane on, then padding), and for each tap where it is in the band and in the plane.
-H, W, OH, OW, KH, KW, SH, SW, PH, PW, STRIPS, STRIP, PITCH, PHASES, PLACES, LISTS = range(16)
+H, W, OH, OW, KH, KW, SH, SW, PH, PW, STRIPS, STRIP, PITCH, PHASES, PLACES, METHOD, LISTS = range(17)
+PAIRS, MAXIMA, MEANS = range(3)
 COLUMN, LEFT, COUNT, RIGHT, PHASE_FIELDS = range(5)
 
 
@@ -76,23 +78,12 @@ def fill_strip(plan, plane, first, rows, padding, band):  # type: ignore[no-unty
             target = offset(target, right)
 
 
-@kernel(
-    "plan: long*, x: T*, scratch: long*, thread: int, tasks: int, work: int -> y: T*, argmax: int*",
-    over="tasks",
-    work="work",
-)
-def max_pool_strip(i, plan, x, scratch, thread, tasks, work, y, argmax):  # type: ignore[no-untyped-def]
-    """A strip of rows of one plane: maxima, and where they are."""
-    strips, rows, oh, ow = plan[STRIPS], plan[STRIP], plan[OH], plan[OW]
-    plane, first = i // strips, i % strips * rows
-    last = min(first + rows, oh)
-    band = floats_at(scratch[thread])
-    needed = (last - 1 - first) * plan[SH] + plan[KH]
-    fill_strip(plan, offset(x, plane * plan[H] * plan[W]), first * plan[SH], needed, T(LOWEST), band)
-    places = offset(plan, plan[PLACES])
+@device_function
+def take_maxima(plan, first, last, band, y, argmax):  # type: ignore[no-untyped-def]
+    """Maxima and their places in rows of a plane's outputs, from a band filled for them."""
+    ow, places = plan[OW], offset(plan, plan[PLACES])
     for r in range(first, last):
         line, start = offset(band, (r - first) * plan[SH] * plan[PITCH]), (r * plan[SH] - plan[PH]) * plan[W] - plan[PW]
-        out = (plane * oh + r) * ow
         end = whole(plan[W] if r * plan[SH] - plan[PH] < plan[H] else -plan[PW] - 1)  # of the columns that there are
         for o in range(0, ow, LANES):
             most, best, none = splat(T(LOWEST)), whole(-1), whole(-1)
@@ -101,25 +92,16 @@ def max_pool_strip(i, plan, x, scratch, thread, tasks, work, y, argmax):  # type
                 wins = above(value, most)
                 most, best = choose(wins, value, most), choose(wins, whole(places[2 * tap + 1]), best)
             inside = above(end, steps(o * plan[SW] - plan[PW], plan[SW]))  # a window may begin behind the image
-            put(offset(y, out + o), choose(inside, most, splat(T(0))), ow - o)
+            put(offset(y, r * ow + o), choose(inside, most, splat(T(0))), ow - o)
             found = above(best, none)  # or hold nothing but NaN
             place = add(best, steps(start + o * plan[SW], plan[SW]))
-            put(offset(argmax, out + o), choose(found, place, none), ow - o)
+            put(offset(argmax, r * ow + o), choose(found, place, none), ow - o)
 
 
-@kernel(
-    "plan: long*, x: T*, spans: T*, scratch: long*, thread: int, tasks: int, work: int -> y: T*",
-    over="tasks",
-    work="work",
-)
-def average_pool_strip(i, plan, x, spans, scratch, thread, tasks, work, y):  # type: ignore[no-untyped-def]
-    """A strip of rows of one plane: sums over sizes of windows; `spans` are their widths, and behind them heights."""
-    strips, rows, oh, ow = plan[STRIPS], plan[STRIP], plan[OH], plan[OW]
-    plane, first = i // strips, i % strips * rows
-    last = min(first + rows, oh)
-    band, places = floats_at(scratch[thread]), offset(plan, plan[PLACES])
-    needed = (last - 1 - first) * plan[SH] + plan[KH]
-    fill_strip(plan, offset(x, plane * plan[H] * plan[W]), first * plan[SH], needed, T(0), band)
+@device_function
+def take_means(plan, spans, first, last, band, y):  # type: ignore[no-untyped-def]
+    """Sums over sizes of windows; `spans` are their widths, and behind them heights."""
+    ow, places = plan[OW], offset(plan, plan[PLACES])
     for r in range(first, last):
         line = offset(band, (r - first) * plan[SH] * plan[PITCH])
         height = splat(spans[(ow + LANES - 1) // LANES * LANES + r])
@@ -128,17 +110,12 @@ def average_pool_strip(i, plan, x, spans, scratch, thread, tasks, work, y):  # t
             for tap in range(plan[KH] * plan[KW]):
                 total = add(total, load(offset(line, o + places[2 * tap])))
             size = multiply_add(load(offset(spans, o)), height, splat(T(0)))
-            put(offset(y, (plane * oh + r) * ow + o), divide(total, size), ow - o)
+            put(offset(y, r * ow + o), divide(total, size), ow - o)
 
 
-@kernel(
-    "x: T*, planes: int, h: int, w: int, oh: int, ow: int, kh: int, sh: int -> y: T*, argmax: int*",
-    over="planes",
-    work=f"oh * (ow + {LANES - 1}) // {LANES} * (8 * kh + 8)",
-)
-def max_pool_pairs(i, x, planes, h, w, oh, ow, kh, sh, y, argmax):  # type: ignore[no-untyped-def]
-    """A plane whose windows are two columns wide, side by side and inside: straight from where it is."""
-    plane, out = offset(x, i * h * w), i * oh * ow
+@device_function
+def take_pairs(plane, w, oh, ow, kh, sh, y, argmax):  # type: ignore[no-untyped-def]
+    """Maxima of a plane whose windows are two columns wide, side by side and inside: straight from where it is."""
     for r in range(oh):
         for o in range(0, ow, LANES):
             count = ow - o
@@ -155,58 +132,151 @@ def max_pool_pairs(i, x, planes, h, w, oh, ow, kh, sh, y, argmax):  # type: igno
                 wins = above(right, most)
                 most, best = choose(wins, right, most), choose(wins, whole(a * w + 1), best)
             found = above(best, none)
-            put(offset(y, out + r * ow + o), most, count)
-            put(offset(argmax, out + r * ow + o), choose(found, add(best, place), none), count)
+            put(offset(y, r * ow + o), most, count)
+            put(offset(argmax, r * ow + o), choose(found, add(best, place), none), count)
+
+
+@device_function
+def pool_strip(plan, spans, plane, first, last, band, y, argmax):  # type: ignore[no-untyped-def]
+    """Rows first..last-1 of a plane's outputs, by way of a band."""
+    needed = (last - 1 - first) * plan[SH] + plan[KH]
+    if plan[METHOD] == MAXIMA:
+        fill_strip(plan, plane, first * plan[SH], needed, T(LOWEST), band)
+        take_maxima(plan, first, last, band, y, argmax)
+    else:
+        fill_strip(plan, plane, first * plan[SH], needed, T(0), band)
+        take_means(plan, spans, first, last, band, y)
+
+
+@device_function
+def pool_plane(plan, spans, plane, band, y, argmax):  # type: ignore[no-untyped-def]
+    """A whole plane."""
+    if plan[METHOD] == PAIRS:
+        take_pairs(plane, plan[W], plan[OH], plan[OW], plan[KH], plan[SH], y, argmax)
+    else:
+        for first in range(0, plan[OH], plan[STRIP]):
+            pool_strip(plan, spans, plane, first, min(first + plan[STRIP], plan[OH]), band, y, argmax)
+
+
+@kernel(
+    "plan: long*, x: T*, spans: T*, scratch: long*, thread: int, tasks: int, work: int -> y: T*, argmax: int*",
+    over="tasks",
+    work="work",
+)
+def pool_planes(i, plan, x, spans, scratch, thread, tasks, work, y, argmax):  # type: ignore[no-untyped-def]
+    """A strip of rows of one plane: maxima and where they are, or means."""
+    plane, first = i // plan[STRIPS], i % plan[STRIPS] * plan[STRIP]
+    last, out = min(first + plan[STRIP], plan[OH]), plane * plan[OH] * plan[OW]
+    band, source = floats_at(scratch[thread]), offset(x, plane * plan[H] * plan[W])
+    pool_strip(plan, spans, source, first, last, band, offset(y, out), offset(argmax, out))
+
+
+@kernel(
+    "x: T*, planes: int, h: int, w: int, oh: int, ow: int, kh: int, sh: int -> y: T*, argmax: int*",
+    over="planes",
+    work=f"oh * (ow + {LANES - 1}) // {LANES} * (8 * kh + 8)",
+)
+def max_pool_pairs(i, x, planes, h, w, oh, ow, kh, sh, y, argmax):  # type: ignore[no-untyped-def]
+    """A plane, straight from where it is."""
+    take_pairs(offset(x, i * h * w), w, oh, ow, kh, sh, offset(y, i * oh * ow), offset(argmax, i * oh * ow))
 
 
 def max_pool(x: Any, *rest: Any) -> bool:
     """Launch what `layers._pooling.max_pool` is called with; False for huge windows, which gain nothing."""
-    window, y, argmax = rest[:-2], rest[-2], rest[-1]
-    planes, h, w, oh, ow, kh, kw, sh, sw, ph, pw = window
-    if kw == sw == 2 and ph == pw == 0 and 2 * ow <= w and (oh - 1) * sh + kh <= h:
-        max_pool_pairs(x, planes, h, w, oh, ow, kh, sh, y, argmax)
-        return True
-    plan, room, tasks, work = plan_for(*window)
-    if tasks:
-        max_pool_strip(plan, x, room, 0, tasks, work, y, argmax)
-    return tasks > 0
+    return launch(PlanePool(*rest[:-2]), x, rest[-2], rest[-1])
 
 
 def average_pool(x: Any, *rest: Any) -> bool:
     """Launch what `layers._pooling.average_pool` is called with; False for huge windows, which gain nothing."""
-    window, y = rest[:-1], rest[-1]
-    _, h, w, oh, ow, kh, kw, sh, sw, ph, pw = window
-    plan, room, tasks, work = plan_for(*window)
-    if tasks:
-        spans = np.ones(ceil_div(ow, LANES) * LANES + oh, np.float32)
-        spans[:ow] = span(ow, w, kw, sw, pw)
-        spans[-oh:] = span(oh, h, kh, sh, ph)
-        average_pool_strip(plan, x, spans, room, 0, tasks, work, y)
-    return tasks > 0
+    return launch(PlanePool(*rest[:-1], mean=True), x, rest[-1], None)
+
+
+def launch(of: PlanePool, x: Any, y: Any, argmax: Any) -> bool:
+    """Pool planes as they lie."""
+    if of.is_pairs:
+        max_pool_pairs(x, of.planes, of.h, of.w, of.oh, of.ow, of.kh, of.sh, y, argmax)
+    elif of.pays:
+        work = of.strip * (ceil_div(of.ow, LANES) * (3 * of.kh * of.kw + 8) + of.sh * (of.w // LANES + 4) * 2)
+        pool_planes(of.plan, x, of.spans, scratch(4 * of.floats), 0, of.planes * of.strips, work, y, argmax)
+    return of.is_pairs or of.pays
+
+
+@dataclass(frozen=True)
+class PlanePool:
+    """A pool over planes (the fields of `layers._pooling.Window`), of maxima or means, and how it is cut."""
+
+    planes: int
+    h: int
+    w: int
+    oh: int
+    ow: int
+    kh: int
+    kw: int
+    sh: int
+    sw: int
+    ph: int
+    pw: int
+    mean: bool = False
+
+    @property
+    def is_pairs(self) -> bool:
+        inside = self.ph == self.pw == 0 and 2 * self.ow <= self.w and (self.oh - 1) * self.sh + self.kh <= self.h
+        return self.kw == self.sw == 2 and inside and not self.mean
+
+    @property
+    def pays(self) -> bool:
+        """Whether the window is not huge."""
+        return self.kh * self.kw <= MOST_TAPS
+
+    @property
+    def phase(self) -> int:
+        """Numbers in a phase of a row of a band."""
+        return ceil_div(self.ow, LANES) * LANES + (self.kw - 1) // self.sw
+
+    @property
+    def pitch(self) -> int:
+        """From row to row of a band."""
+        return self.phase * min(self.sw, self.kw)
+
+    @property
+    def strip(self) -> int:
+        """Rows of outputs that a band is for."""
+        return max(1, min(self.oh, (ROOM // self.pitch - self.kh) // self.sh + 1))
+
+    @property
+    def strips(self) -> int:
+        return ceil_div(self.oh, self.strip)
+
+    @property
+    def floats(self) -> int:
+        """Room for a band."""
+        return ((self.strip - 1) * self.sh + self.kh) * self.pitch + 2 * LANES
+
+    @property
+    def spans(self) -> np.ndarray | None:
+        """What `take_means` divides by."""
+        if not self.mean:
+            return None
+        spans = np.ones(ceil_div(self.ow, LANES) * LANES + self.oh, np.float32)
+        spans[: self.ow] = span(self.ow, self.w, self.kw, self.sw, self.pw)
+        spans[-self.oh :] = span(self.oh, self.h, self.kh, self.sh, self.ph)
+        return spans
+
+    @property
+    def plan(self) -> np.ndarray:
+        kh, kw, sw, w = self.kh, self.kw, self.sw, self.w
+        taps = [(a, b) for a in range(kh) for b in range(kw)]
+        places = [n for a, b in taps for n in (a * self.pitch + b % sw * self.phase + b // sw, a * w + b)]
+        phases = [n for f in range(min(sw, kw)) for n in phase_fields(f - self.pw, sw, w, self.phase)]
+        method = MEANS if self.mean else PAIRS if self.is_pairs else MAXIMA
+        cut = self.strips, self.strip, self.pitch, LISTS, LISTS + len(phases), method
+        return np.array([*astuple(self)[1:-1], *cut, *phases, *places], np.int64)
 
 
 def span(count: int, size: int, kernel: int, stride: int, pad: int) -> np.ndarray:
     """How many places each of `count` windows has along an axis: padding counts, what is behind it does not."""
     first = np.arange(count) * stride - pad
     return np.maximum(1, np.minimum(first + kernel, size + pad) - first)
-
-
-def plan_for(planes, h, w, oh, ow, kh, kw, sh, sw, ph, pw) -> tuple[Any, Any, int, int]:  # type: ignore[no-untyped-def]
-    """The plan of a pool over these planes, scratch for it, how many strips there are, and the work for one."""
-    if kh * kw > MOST_TAPS:
-        return None, None, 0, 0
-    phase = ceil_div(ow, LANES) * LANES + (kw - 1) // sw
-    pitch = phase * min(sw, kw)
-    strip = max(1, min(oh, (ROOM // pitch - kh) // sh + 1))
-    strips = ceil_div(oh, strip)
-    taps = [(a, b) for a in range(kh) for b in range(kw)]
-    places = [number for a, b in taps for number in (a * pitch + b % sw * phase + b // sw, a * w + b)]
-    phases = [number for f in range(min(sw, kw)) for number in phase_fields(f - pw, sw, w, phase)]
-    sizes = h, w, oh, ow, kh, kw, sh, sw, ph, pw, strips, strip, pitch, LISTS, LISTS + len(phases)
-    plan = np.array([*sizes, *phases, *places], np.int64)
-    room = scratch(4 * (((strip - 1) * sh + kh) * pitch + 2 * LANES))
-    work = strip * (ceil_div(ow, LANES) * (3 * kh * kw + 8) + sh * (w // LANES + 4) * 2)
-    return plan, room, planes * strips, work
 
 
 def phase_fields(column: int, stride: int, width: int, phase: int) -> list[int]:

@@ -35,12 +35,13 @@ from .plane import (
     TAPS,
     Plane,
 )
+from .pooling import PlanePool, pool_plane
 from .tile import FLAT, ROWS, WIDTH, multiply_listed
 from .vector import LANES, above, choose, floats_at, load, steps, store, whole
 from .workspace import scratch
 
 # The pass's own numbers in its plan, behind the sizes; then the table of places.
-TILE, BLOCK, BLOCKS, ROWS_OF_COPY, PITCH, TABLE = range(TAPS + 1, TAPS + 7)
+TILE, BLOCK, BLOCKS, ROWS_OF_COPY, PITCH, PLANES, BAND, POOLED, TABLE = range(TAPS + 1, TAPS + 10)
 
 HALF = LANES // 2
 FEW_CHANNELS = 4
@@ -48,28 +49,38 @@ ROOM = 1 << 16  # floats in the copies of an image: half of the second cache at 
 
 
 @kernel(
-    "plan: long*, x: T*, w: T*, bias: T*, has_bias: int, floor: T, scratch: long*, thread: int, tasks: int -> y: T*",
+    "plan: long*, x: T*, w: T*, bias: T*, has_bias: int, floor: T, pool: long*, spans: T*, scratch: long*, "
+    "thread: int, tasks: int -> y: T*, pooled: T*, argmax: int*",
     over="tasks",
     work="1 << 15",
 )
-def convolve_shifts(i, plan, x, w, bias, has_bias, floor, scratch, thread, tasks, y):  # type: ignore[no-untyped-def]
-    """Task i: a block of output channels of one group, everywhere in an image."""
+def convolve_shifts(  # type: ignore[no-untyped-def]
+    i, plan, x, w, bias, has_bias, floor, pool, spans, scratch, thread, tasks, y, pooled, argmax
+):
+    """Task i: a block of output channels of one group, everywhere in an image; and their pool."""
     block = i % plan[BLOCKS]
     group = i // plan[BLOCKS] % plan[GROUP]
     image = i // (plan[BLOCKS] * plan[GROUP])
     channels, outputs = plan[CHANNELS] // plan[GROUP], plan[OUTPUTS] // plan[GROUP]
     size, depth = plan[OUT_HEIGHT] * plan[OUT_WIDTH], channels * plan[TAPS]
     tile = floats_at(scratch[thread])
-    copies = offset(tile, ROWS * WIDTH)
+    planes = offset(tile, ROWS * WIDTH)
+    band = offset(planes, plan[PLANES])
+    copies = offset(band, plan[BAND])
     source = offset(x, (image * plan[CHANNELS] + group * channels) * plan[HEIGHT] * plan[IMAGE_WIDTH])
     shift_channels(plan, source, channels, copies)
     first = block * plan[BLOCK]
     for output in range(first, min(first + plan[BLOCK], outputs), plan[TILE]):
         rows = min(plan[TILE], outputs - output)
-        place = group * outputs + output
-        start = offset(bias, place) if has_bias != 0 else floats_at(0)
-        target = offset(y, (image * plan[OUTPUTS] + place) * size)
-        multiply_rows_of(plan, offset(w, place * depth), depth, copies, start, rows, floor, tile, size, target)
+        channel = group * outputs + output
+        plane = image * plan[OUTPUTS] + channel
+        start = offset(bias, channel) if has_bias != 0 else floats_at(0)
+        target = offset(y, plane * size) if plan[PLANES] == 0 else planes
+        multiply_rows_of(plan, offset(w, channel * depth), depth, copies, start, rows, floor, tile, size, target)
+        if plan[POOLED] > 0:
+            for r in range(rows):
+                place = (plane + r) * plan[POOLED]
+                pool_plane(pool, spans, offset(target, r * size), band, offset(pooled, place), offset(argmax, place))
 
 
 @device_function
@@ -140,6 +151,8 @@ class Cut:
     """How a convolution is cut into tasks."""
 
     of: Plane
+    pool: PlanePool | None = None
+    keeps: bool = True  # y, and not its pool only
 
     @property
     def rows(self) -> int:
@@ -167,12 +180,29 @@ class Cut:
         return self.of.batch * self.of.group * self.blocks
 
     @property
+    def planes(self) -> int:
+        """Room for the planes of a tile, if they are wanted for their pool only."""
+        return 0 if self.keeps else tile_height(self.of.group_outputs) * self.of.positions
+
+    @property
+    def band(self) -> int:
+        """Room for what pooling needs."""
+        return ceil_div(self.pool.floats, WIDTH) * WIDTH if self.pool else 0
+
+    @property
     def plan(self) -> np.ndarray:
         of, tile = self.of, tile_height(self.of.group_outputs)
         block = ceil_div(ceil_div(of.group_outputs, tile), self.blocks) * tile
         c, a, b = np.ogrid[: of.group_channels, : of.kernel_y, : of.kernel_x]
         table = (c * of.kernel_x + b) * self.pitch + a * of.dilation_y * of.out_width
-        return np.array([*astuple(of), of.taps, tile, block, self.blocks, self.rows, self.pitch, *table.flat], np.int64)
+        pooled = self.pool.oh * self.pool.ow if self.pool else 0
+        own = tile, block, self.blocks, self.rows, self.pitch, self.planes, self.band, pooled
+        return np.array([*astuple(of), of.taps, *own, *table.flat], np.int64)
+
+    @property
+    def scratch(self) -> int:
+        """Bytes."""
+        return 4 * (ROWS * WIDTH + self.planes + self.band + self.floats)
 
 
 def can(of: Plane) -> bool:
@@ -192,9 +222,19 @@ def pays(of: Plane) -> bool:
     return filled >= 0.9 and (of.group_channels <= FEW_CHANNELS or not pixels.pays(of))
 
 
-def convolve(of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool) -> None:
-    """y = w * x."""
-    cut = Cut(of)
-    room = scratch(4 * (ROWS * WIDTH + cut.floats))
-    floor = 0.0 if relu else FLAT
-    convolve_shifts(cut.plan, x, w, bias, int(bias is not None), floor, room, 0, cut.tasks, y)
+def convolve(
+    of: Plane,
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    y: np.ndarray | None,
+    relu: bool,
+    pool: PlanePool | None = None,
+    pooled: np.ndarray | None = None,
+    argmax: np.ndarray | None = None,
+) -> None:
+    """y = w * x; then its pool, which may be all that is wanted."""
+    cut = Cut(of, pool, y is not None)
+    floor, plan, spans = 0.0 if relu else FLAT, pool and pool.plan, pool and pool.spans
+    room, has_bias = scratch(cut.scratch), int(bias is not None)
+    convolve_shifts(cut.plan, x, w, bias, has_bias, floor, plan, spans, room, 0, cut.tasks, y, pooled, argmax)
