@@ -13,13 +13,14 @@ from .wire import Node
 
 def drop(schedule: Schedule) -> None:
     """Leave the gradient of a bias as it is, where only a BatchNorm by the batch's statistics reads the convolution."""
-    for norm in schedule.graph.nodes if schedule.direction == "backward" else ():
+    for index, norm in enumerate(schedule.graph.nodes if schedule.direction == "backward" else ()):
         if norm.layer.type != "BatchNorm" or norm.layer.learnt or not norm.propagate_down[0]:  # type: ignore[attr-defined]
             continue
         (front,) = norm.makers
         if front.layer.type == "Convolution" and front.readers == [norm]:
             for step in schedule.steps_of(front):
                 step.recipe = partial(backward, front)
+                step.behind = [index]
 
 
 def backward(front: Node, bind: Binder) -> None:

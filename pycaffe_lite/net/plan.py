@@ -65,7 +65,7 @@ class Plan:
         return self._segments[first, last]
 
     def _cut(self, first: int, last: int) -> Iterator[Segment]:
-        inside = [(self, step) for step in self.steps if all(first <= layer <= last for layer in step.layers)]
+        inside = [(self, step) for step in self.steps if step.is_within(first, last)]
         whole = {layer for _, step in inside for layer in step.layers}
         split = {layer for step in self.steps for layer in step.layers if first <= layer <= last} - whole
         if split:

@@ -8,7 +8,7 @@ alone. So a run that takes in only some of the layers may always run them one by
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -54,6 +54,7 @@ class Step:
     recipe: Recipe
     reads: list[Memory]
     writes: list[Memory]
+    behind: list[int] = field(default_factory=list)  # layers that must run, too, for the recipe to be right
     first: int = 0  # rows of the program, once it is recorded
     last: int = 0
 
@@ -65,6 +66,10 @@ class Step:
     @property
     def index(self) -> int:
         return self.layers[-1]
+
+    def is_within(self, first: int, last: int) -> bool:
+        """Whether a run of these layers (`last` included) may take it as it is."""
+        return all(first <= layer <= last for layer in self.layers + self.behind)
 
     @property
     def on_host(self) -> bool:

@@ -345,6 +345,14 @@ def test_a_bias_in_front_of_a_batch_norm_gets_no_gradient():
     assert np.abs(learnt.params["a"][1].diff).max() > 1e-3
 
 
+def test_a_bias_gets_its_gradient_where_the_batch_norm_behind_it_does_not_run():
+    net = built(INPUT % LABEL + conv("a", "x") + norm("a", ("b", "c")) + relu("c") + END % "c")
+    net.run_forward()
+    diff = net.blobs["a"].diff[...] = np.random.default_rng(3).standard_normal(net.blobs["a"].shape)
+    net.backward(start="a", end="a")
+    np.testing.assert_allclose(net.params["a"][1].diff, diff.sum(axis=(0, 2, 3)))
+
+
 def test_a_sum_hands_on_its_gradient_without_copies():
     net = built(source_of("residual"))
     assert net.blobs["u"].diff_memory is net.blobs["d"].diff_memory
