@@ -75,10 +75,10 @@ def installed(package: str) -> str | None:
 
 def processor() -> Iterator[Finding]:
     """The processor, the cache, and whether a kernel compiles and runs."""
-    from ..backend.cpu import native, pool, vector
+    from ..backend.cpu import native, pool, processor, vector
     from ..device import CPU
 
-    name, _ = native.processor()
+    name, _ = processor.processor()
     kind = "AVX-512" if vector.AVX512 else "AVX2" if vector.AVX2 else platform.machine()
     yield Finding(GOOD, "processor", f"{name} ({kind}), {pool.threads()} threads")
     folder = native.cache_folder()

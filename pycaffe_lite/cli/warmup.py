@@ -55,7 +55,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compile, and say what has been done and where the cache is."""
-    from ..backend.cpu import native
+    from ..backend.cpu import native, processor
     from ..proto import text  # noqa: F401  (before the clock starts)
 
     folder = native.cache_folder()
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{what}: {new} compiled, {taken - new} there already, {time.perf_counter() - start:.1f} s", flush=True)
     files = list(folder.glob("*.o"))
     size = sum(path.stat().st_size for path in files) / 1e6
-    print(f"{native.loaded() - before} kernels in {time.perf_counter() - began:.1f} s; {native.processor()[0]}")
+    print(f"{native.loaded() - before} kernels in {time.perf_counter() - began:.1f} s; {processor.processor()[0]}")
     print(f"cache: {folder} ({len(files)} files, {size:.1f} MB)")
     return 0
 

@@ -13,17 +13,17 @@ from numba.core import cgutils, config
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin
 
-from . import atoms, native
+from . import atoms, processor
 
 I32, I64, POINTER = ir.IntType(32), ir.IntType(64), ir.PointerType()
 
 
 @cache
 def target_machine() -> Any:
-    """LLVM's code generator for the processor that `native.processor` names."""
+    """LLVM's code generator for the processor that `processor.target` names."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    name, features = native.processor()
+    name, features = processor.target()
     target = llvm.Target.from_default_triple()
     return target.create_target_machine(
         cpu=name, features=features, opt=3, reloc="pic", codemodel="jitdefault", jit=True

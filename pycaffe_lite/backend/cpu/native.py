@@ -2,7 +2,7 @@
 
 Numba's own cache needs numba, 0.4 s of import, in every process, and does not see edits of the
 files that its intrinsics come from. Here the object code itself is kept, under a key of all
-sources a kernel is made of, of numba, and of the processor; loading it needs llvmlite alone.
+sources a kernel is made of, of numba, and of the processor; loading it needs neither numba nor LLVM.
 """
 
 from __future__ import annotations
@@ -25,21 +25,13 @@ from typing import Any
 import numpy as np
 
 from ...kernel import DeviceFunction, Kernel
+from . import linker
+from .processor import processor
 
 log = logging.getLogger("pycaffe_lite")
 
 _MAGIC = b"caffe-lite object 1\n"
 _lock = threading.RLock()
-
-
-@cache
-def processor() -> tuple[str, str]:
-    """Name and features of the processor that code is made for; NUMBA_CPU_NAME and NUMBA_CPU_FEATURES override."""
-    import llvmlite.binding as llvm
-
-    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
-    features = os.environ.get("NUMBA_CPU_FEATURES")
-    return name, llvm.get_host_cpu_features().flatten() if features is None else features
 
 
 @cache
@@ -139,23 +131,6 @@ def _write(path: Path, symbol: str, code: bytes) -> None:
                 os.unlink(name)
 
 
-_engines: list[Any] = []
-
-
-def _load(symbol: str, code: bytes) -> int:
-    """Link object code into the process, for good. (One engine each: a used one mislinks constants.)"""
-    import llvmlite.binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    _engines.append(engine)
-    return engine.get_function_address(symbol)
-
-
 _loaded: dict[str, int] = {}
 compiled: list[str] = []  # what this process has compiled, or has had compiled, because no cache had it
 
@@ -185,21 +160,22 @@ def link(codes: Iterable[Code]) -> list[int]:
     with _lock:
         wanted = {code.key: code for code in codes if code.key not in _loaded}
         folder = cache_folder() if wanted else None
-        missing = []
+        found, missing = dict[str, tuple[str, bytes]](), []
         for key, code in wanted.items():
-            found = _read(folder / f"{code.label}-{key}.o") if folder else None
-            if found:
-                _loaded[key] = _load(*found)
+            kept = _read(folder / f"{code.label}-{key}.o") if folder else None
+            if kept:
+                found[key] = kept
             else:
                 missing.append(code)
         if missing:
             from .crew import compile_all
 
-            for code, found in compile_all(missing):
+            for code, made in compile_all(missing):
                 compiled.append(code.label)
                 if folder:
-                    _write(folder / f"{code.label}-{code.key}.o", *found)
-                _loaded[code.key] = _load(*found)
+                    _write(folder / f"{code.label}-{code.key}.o", *made)
+                found[code.key] = made
+        _loaded.update(zip(found, linker.link(list(found.values()))))
         return [_loaded[code.key] for code in codes]
 
 

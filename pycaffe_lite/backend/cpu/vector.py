@@ -7,12 +7,9 @@ vectors of int32 too; `store`, `store_some`, `add`, `above`, `choose` and the zi
 
 from __future__ import annotations
 
-import platform
+from .processor import X86, processor
 
-from . import native
-
-FEATURES = frozenset(native.processor()[1].split(","))
-X86 = platform.machine() in ("x86_64", "AMD64")
+FEATURES = frozenset(processor()[1].split(","))
 AVX512 = X86 and "+avx512f" in FEATURES
 AVX2 = X86 and "+avx2" in FEATURES and "+fma" in FEATURES
 
