@@ -1,7 +1,8 @@
 """Depthwise convolution: every channel has a kernel of its own, so there is no product of matrices.
 
-Kernels that `strips.py` knows are taken straight from the image. For others a channel is copied to a band,
-and vectors of neighbouring outputs are summed up tap by tap, four rows at a time, which share the weights.
+Kernels that `strips.py` knows are taken straight from the image, if rows fill vectors; small planes go through
+`packs.py`. In what is left a channel is copied to a band, and vectors of neighbouring outputs are summed up tap
+by tap, four rows at a time, which share the weights.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from ...kernel import T, device_function, kernel
+from . import packs
 from .atoms import offset
-from .band import fill_band
+from .band import fill_band, zero_run
+from .gemm import ceil_div
 from .plane import (
     BAND_ROW,
     BAND_ROWS,
@@ -34,6 +37,8 @@ from .tile import FLAT
 from .vector import LANES, at_least, floats_at, load, multiply_add, splat
 from .workspace import scratch
 
+BLOCK = 16  # rows of output that are done before those below them: their images stay in the first cache
+ZEROS = 3 * LANES  # that stand for a row which is not there
 STRIPS = OWN  # in the plan: the size of a kernel that strips.py knows, else 0
 
 
@@ -52,26 +57,32 @@ def convolve_channel(i, plan, x, w, turned, bias, has_bias, floor, scratch, thre
         weights[tap] = w[channel * taps + (tap if turned == 0 else taps - 1 - tap)]
     start = bias[channel] if has_bias != 0 else T(0)
     plane, target = offset(x, i * plan[HEIGHT] * plan[IMAGE_WIDTH]), offset(y, i * plan[OUT_HEIGHT] * plan[OUT_WIDTH])
-    band = offset(weights, (taps + LANES - 1) // LANES * LANES)
+    zeros = offset(weights, (taps + LANES - 1) // LANES * LANES)
+    zero_run(zeros, ZEROS)
+    band = offset(zeros, ZEROS)
     if plan[STRIPS] == 0:
         fill_band(plan, x, image, 1, channel, 1, 0, plan[BAND_ROWS], band)
-    for j in range(0, plan[OUT_WIDTH], LANES):
-        # The last columns may overlap those before them; computed again, they come out the same.
-        column = max(0, min(j, plan[OUT_WIDTH] - LANES))
-        if plan[STRIPS] == 0:
-            convolve_columns(plan, offset(band, column), weights, start, floor, offset(target, column), column)
-        else:
-            convolve_strip(plan, plane, weights, start, floor, offset(target, column), column)
+    rows, width = plan[OUT_HEIGHT], plan[OUT_WIDTH]
+    high = BLOCK if plan[STRIPS] == 3 else rows
+    for row in range(0, rows, high):
+        for j in range(0, width, LANES):
+            # The last columns may overlap those before them; computed again, they come out the same.
+            column = max(0, min(j, width - LANES))
+            there = offset(target, row * width + column)
+            if plan[STRIPS] == 0:
+                convolve_columns(plan, offset(band, column), weights, start, floor, there, column)
+            else:
+                convolve_strip(plan, plane, weights, start, floor, there, row, min(high, rows - row), column, zeros)
 
 
 @device_function
-def convolve_strip(plan, plane, weights, start, floor, target, column):  # type: ignore[no-untyped-def]
-    """Up to LANES columns of outputs from this one on, straight from the image."""
-    height, width, rows, pitch = plan[HEIGHT], plan[IMAGE_WIDTH], plan[OUT_HEIGHT], plan[OUT_WIDTH]
-    y, x, count = -plan[PAD_Y], column * plan[STRIDE_X] - plan[PAD_X], pitch - column
+def convolve_strip(plan, plane, weights, start, floor, target, row, rows, column, zeros):  # type: ignore[no-untyped-def]
+    """Up to LANES columns of outputs from this one on in some rows, straight from the image."""
+    height, width, pitch = plan[HEIGHT], plan[IMAGE_WIDTH], plan[OUT_WIDTH]
+    y, x, count = row * plan[STRIDE_Y] - plan[PAD_Y], column * plan[STRIDE_X] - plan[PAD_X], pitch - column
     if plan[STRIPS] == 3:
         stride = plan[STRIDE_X]
-        convolve_strip_3x3(plane, height, width, y, x, stride, weights, start, floor, target, pitch, rows, count)
+        convolve_strip_3x3(plane, height, width, y, x, stride, weights, start, floor, target, pitch, rows, count, zeros)
     else:
         convolve_strip_5x5(plane, height, width, y, x, weights, start, floor, target, pitch, rows, count)
 
@@ -116,11 +127,29 @@ def sum_row(plan, source, weights, start, floor, target, count):  # type: ignore
     put(target, at_least(a, splat(floor)), count)
 
 
+ROW_COST = {(3, 1): 8, (3, 2): 15, (5, 1): 17}  # cycles that a row of a strip takes, for what strips.py knows
+
+
+def kind_of(of: Plane) -> tuple[int, int]:
+    """The size of the kernel and the stride, if both are the same along both axes and nothing is dilated."""
+    plain = of.dilation_y == of.dilation_x == 1 and of.kernel_y == of.kernel_x and of.stride_y == of.stride_x
+    return (of.kernel_y, of.stride_y) if plain else (0, 0)
+
+
 def strips_for(of: Plane) -> int:
     """The size of the kernel, if strips.py knows it, else 0."""
-    kinds = ((3, 1), (3, 2), (5, 1))
-    known = of.dilation_y == of.dilation_x == 1 and of.kernel_y == of.kernel_x and of.stride_y == of.stride_x
-    return of.kernel_y if known and (of.kernel_y, of.stride_y) in kinds else 0
+    return of.kernel_y if kind_of(of) in ROW_COST else 0
+
+
+def strip_cost(of: Plane) -> int:
+    """What a plane costs in strips, in cycles; 0 where they do not know the kernel."""
+    return ceil_div(of.out_width, LANES) * (100 + ROW_COST[kind_of(of)] * of.out_height) if strips_for(of) else 0
+
+
+def packs_pay(of: Plane, pack: packs.Pack, strips: int) -> bool:
+    """Whether planes are best packed; strips take so many cycles, or 0 if they are no choice."""
+    fits = pack.places <= packs.MOST_PLACES and 2 * of.channels >= LANES
+    return fits and (strips == 0 or pack.cost(of) < strips)
 
 
 def work_of(of: Plane) -> int:
@@ -132,8 +161,12 @@ def convolve(
     of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool, turned: bool
 ) -> None:
     """y = w * x, channel by channel; with `turned`, kernels are turned around."""
+    pack = packs.forward_pack(of, turned)
+    if packs_pay(of, pack, strip_cost(of)):
+        packs.gather(of, pack, x, w, bias, y, relu)
+        return
     band = Band(of, 1, of.out_height)
-    room = scratch(4 * (of.taps + LANES + band.floats(1)))
+    room = scratch(4 * (of.taps + LANES + ZEROS + band.floats(1)))
     convolve_channel(
         band.plan([strips_for(of)]), x, w, int(turned), bias, int(bias is not None), 0.0 if relu else FLAT,
         room, 0, of.batch * of.channels, work_of(of), y,

@@ -1,7 +1,7 @@
 """The gradients of depthwise convolution.
 
-As in the forward pass, kernels of 3x3 go straight from the images. Otherwise dy, or x, is copied to a band;
-for the gradient of the weights, four taps share what is loaded of dy.
+As in the forward pass, kernels of 3x3 go straight from the images, and small planes are packed. Otherwise dy,
+or x, is copied to a band; for the gradient of the weights, four taps share what is loaded of dy.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from dataclasses import replace
 import numpy as np
 
 from ...kernel import T, device_function, kernel
+from . import packs
 from .atoms import offset
 from .band import copy_run, fill_band, zero_run
 from .deconvolve import taps_by_phase
-from .depthwise import STRIPS, convolve, strips_for, work_of
+from .depthwise import STRIPS, ZEROS, convolve, packs_pay, strip_cost, strips_for, work_of
 from .gemm import ceil_div
 from .plane import (
     BAND_ROW,
@@ -124,28 +125,29 @@ def sum_channel_weights(i, plan, x, dy, scratch, thread, channels, work, dw):  #
     first, last = i * NEIGHBOURS, min(i * NEIGHBOURS + NEIGHBOURS, channels)
     room = (taps + 3) * LANES
     sums = floats_at(scratch[thread])
-    zero_run(sums, NEIGHBOURS * room)
+    zero_run(sums, NEIGHBOURS * room + ZEROS)
+    zeros = offset(sums, NEIGHBOURS * room)
     for image in range(plan[BATCH]):
         for channel in range(first, last):
             number, own = image * channels + channel, offset(sums, (channel - first) * room)
             gradient = offset(dy, number * height * width)
             if plan[STRIPS] == 3:
-                sum_strips(plan, offset(x, number * plan[HEIGHT] * plan[IMAGE_WIDTH]), gradient, own)
+                sum_strips(plan, offset(x, number * plan[HEIGHT] * plan[IMAGE_WIDTH]), gradient, zeros, own)
             else:
-                sum_band(plan, x, image, channel, gradient, offset(sums, NEIGHBOURS * room), own)
+                sum_band(plan, x, image, channel, gradient, offset(zeros, ZEROS), own)
     for channel in range(first, last):
         for tap in range(taps):
             dw[channel * taps + tap] += total(load(offset(sums, (channel - first) * room + tap * LANES)))
 
 
 @device_function
-def sum_strips(plan, plane, gradient, sums):  # type: ignore[no-untyped-def]
+def sum_strips(plan, plane, gradient, zeros, sums):  # type: ignore[no-untyped-def]
     """Add what the taps of a 3x3 kernel met in one image, straight from the image."""
     stride, width = plan[STRIDE_X], plan[OUT_WIDTH]
     for j in range(0, width, LANES):
         sum_strip_3x3(
             plane, plan[HEIGHT], plan[IMAGE_WIDTH], -plan[PAD_Y], j * stride - plan[PAD_X], stride,
-            offset(gradient, j), width, plan[OUT_HEIGHT], width - j, sums
+            offset(gradient, j), width, plan[OUT_HEIGHT], width - j, zeros, sums
         )  # fmt: skip
 
 
@@ -190,7 +192,11 @@ def deconvolve(of: Plane, dy: np.ndarray, w: np.ndarray, dx: np.ndarray) -> None
     if of.stride_y == of.stride_x == 1:
         convolve(of.turned(), dy, w, None, dx, relu=False, turned=True)
         return
-    if strips_for(of) == 3:
+    pack, known = packs.backward_pack(of), strips_for(of) == 3
+    if packs_pay(of, pack, ceil_div(of.width, 2 * LANES) * (60 + 7 * of.height) if known else 0):
+        packs.gather(of, pack, dy, w, None, dx, relu=False)
+        return
+    if known:
         spread_channel(Band(of, 1, 1).plan([]), dy, w, of.batch * of.channels, work_of(of), dx)
         return
     # Taps that met a row of dx lie at the row (row + pad) // stride of dy, and up to `above` rows before it.
@@ -216,8 +222,12 @@ def _reach(kernel: int, stride: int, dilation: int) -> int:
 
 def add_weights_grad(of: Plane, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
     """dw += the gradient of the weights."""
+    pack = packs.forward_pack(of)
+    if packs_pay(of, pack, strip_cost(of) if strips_for(of) == 3 else 0):
+        packs.add_weights_grad(of, pack, x, dy, dw)
+        return
     band = Band(of, 1, of.out_height)
     gradient = of.out_height * ceil_div(of.out_width, LANES) * LANES
-    room = scratch(4 * (NEIGHBOURS * (of.taps + 3) * LANES + gradient + band.floats(1)))
+    room = scratch(4 * (NEIGHBOURS * (of.taps + 3) * LANES + ZEROS + gradient + band.floats(1)))
     work = NEIGHBOURS * of.batch * work_of(of)
     sum_channel_weights(band.plan([strips_for(of)]), x, dy, room, 0, of.channels, work, dw)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from ...kernel import T, device_function, inline_function
 from .atoms import offset
 from .vector import (
+    AVX2,
+    AVX512,
     LANES,
     at_least,
     evens,
@@ -16,12 +18,16 @@ from .vector import (
     load_between,
     multiply_add,
     odds,
+    prefetch,
+    prefetch_to_write,
     splat,
     store,
     store_some,
     zip_high,
     zip_low,
 )
+
+SLOW_MASKS = not (AVX512 or AVX2)  # then a branch is better than a mask that masks nothing
 
 
 @inline_function
@@ -36,7 +42,7 @@ def put(target, vector, count):  # type: ignore[no-untyped-def]
 @inline_function
 def lanes(line, at, first, last):  # type: ignore[no-untyped-def]
     """The vector at line[at]; zero where it is before line[first] or not before line[last]."""
-    if first <= at and at + LANES <= last:
+    if SLOW_MASKS and first <= at and at + LANES <= last:
         return load(offset(line, at))
     return load_between(offset(line, at), first - at, last - at)
 
@@ -52,12 +58,10 @@ def three(line, first, last, stride):  # type: ignore[no-untyped-def]
 
 
 @inline_function
-def three_or_none(plane, y, height, width, column, stride):  # type: ignore[no-untyped-def]
-    """The same for row y of an image, from this column on; zeros where there is no such row."""
-    if y < 0 or y >= height:
-        none = splat(T(0))
-        return none, none, none
-    return three(offset(plane, y * width + column), -column, width - column, stride)
+def three_or_none(plane, y, height, width, column, stride, zeros):  # type: ignore[no-untyped-def]
+    """The same for row y of an image, from this column on; zeros, of which three vectors are given, for no such row."""
+    there = offset(plane, y * width + column) if y >= 0 and y < height else zeros
+    return three(there, -column, width - column, stride)
 
 
 @inline_function
@@ -69,24 +73,34 @@ def times(row, a, b, c, sum):  # type: ignore[no-untyped-def]
 
 @device_function
 def convolve_strip_3x3(  # type: ignore[no-untyped-def]
-    plane, height, width, y, column, stride, weights, start, floor, target, pitch, rows, count
+    plane, height, width, y, column, stride, weights, start, floor, target, pitch, rows, count, zeros
 ):
-    """Up to LANES columns of `rows` rows of output; the first tap of the first meets (y, column)."""
+    """Up to LANES columns of `rows` rows of output; the first tap of the first meets (y, column).
+
+    What as many rows further down will need is fetched meanwhile: strips go to and fro, which no cache foresees.
+    """
     w0, w1, w2 = splat(weights[0]), splat(weights[1]), splat(weights[2])
     w3, w4, w5 = splat(weights[3]), splat(weights[4]), splat(weights[5])
     w6, w7, w8 = splat(weights[6]), splat(weights[7]), splat(weights[8])
     begin, least = splat(start), splat(floor)
-    above = three_or_none(plane, y, height, width, column, stride)
-    here = three_or_none(plane, y + 1, height, width, column, stride)
+    above = three_or_none(plane, y, height, width, column, stride, zeros)
+    here = three_or_none(plane, y + 1, height, width, column, stride, zeros)
     for row in range(rows):
         y += stride
-        below = three_or_none(plane, y + 2 - stride, height, width, column, stride)
+        below = three_or_none(plane, y + 2 - stride, height, width, column, stride, zeros)
         sum = times(below, w6, w7, w8, times(here, w3, w4, w5, times(above, w0, w1, w2, begin)))
-        put(offset(target, row * pitch), at_least(sum, least), count)
+        line = offset(target, row * pitch)
+        put(line, at_least(sum, least), count)
+        prefetch_to_write(offset(line, rows * pitch))
+        ahead = offset(plane, (y + 2 + rows * stride) * width + column)
+        prefetch(ahead)
         if stride == 1:
             above, here = here, below
         else:
-            above, here = below, three_or_none(plane, y + 1, height, width, column, stride)
+            prefetch(offset(ahead, LANES))
+            prefetch(offset(ahead, -width))
+            prefetch(offset(ahead, LANES - width))
+            above, here = below, three_or_none(plane, y + 1, height, width, column, stride, zeros)
 
 
 @inline_function
@@ -152,16 +166,16 @@ def spread_strip_3x3(plane, height, width, pad_y, pad_x, weights, column, target
 
 
 @device_function
-def sum_strip_3x3(plane, height, width, y, column, stride, gradient, pitch, rows, count, sums):  # type: ignore[no-untyped-def]
+def sum_strip_3x3(plane, height, width, y, column, stride, gradient, pitch, rows, count, zeros, sums):  # type: ignore[no-untyped-def]
     """Add to nine vectors of sums what the nine taps met, times up to LANES columns of dy."""
     s0, s1, s2 = load(sums), load(offset(sums, LANES)), load(offset(sums, 2 * LANES))
     s3, s4, s5 = load(offset(sums, 3 * LANES)), load(offset(sums, 4 * LANES)), load(offset(sums, 5 * LANES))
     s6, s7, s8 = load(offset(sums, 6 * LANES)), load(offset(sums, 7 * LANES)), load(offset(sums, 8 * LANES))
-    above = three_or_none(plane, y, height, width, column, stride)
-    here = three_or_none(plane, y + 1, height, width, column, stride)
+    above = three_or_none(plane, y, height, width, column, stride, zeros)
+    here = three_or_none(plane, y + 1, height, width, column, stride, zeros)
     for row in range(rows):
         y += stride
-        below = three_or_none(plane, y + 2 - stride, height, width, column, stride)
+        below = three_or_none(plane, y + 2 - stride, height, width, column, stride, zeros)
         dy = lanes(offset(gradient, row * pitch), 0, 0, count)
         s0, s1, s2 = add_products(above, dy, s0, s1, s2)
         s3, s4, s5 = add_products(here, dy, s3, s4, s5)
@@ -169,7 +183,7 @@ def sum_strip_3x3(plane, height, width, y, column, stride, gradient, pitch, rows
         if stride == 1:
             above, here = here, below
         else:
-            above, here = below, three_or_none(plane, y + 1, height, width, column, stride)
+            above, here = below, three_or_none(plane, y + 1, height, width, column, stride, zeros)
     keep_three(sums, s0, s1, s2)
     keep_three(offset(sums, 3 * LANES), s3, s4, s5)
     keep_three(offset(sums, 6 * LANES), s6, s7, s8)

@@ -56,6 +56,16 @@ def stream(p, vector):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
+def prefetch(p):  # type: ignore[no-untyped-def]
+    """Have the cache line at `p` fetched; any address will do."""
+    raise NotImplementedError("compiled code only")
+
+
+def prefetch_to_write(p):  # type: ignore[no-untyped-def]
+    """The same for a line that will be written."""
+    raise NotImplementedError("compiled code only")
+
+
 def settle():  # type: ignore[no-untyped-def]
     """Let what was streamed be seen by all threads before anything written after it."""
     raise NotImplementedError("compiled code only")
@@ -181,6 +191,11 @@ def transpose(source, pitch, rows, columns, target, target_pitch):  # type: igno
 
     Whole vectors are written for j < columns, with zero in the lanes from `rows` on.
     """
+    raise NotImplementedError("compiled code only")
+
+
+def transpose_to(source, pitch, rows, columns, target, places):  # type: ignore[no-untyped-def]
+    """The same, but the vector for j goes to target[places[j]]; `places` is a pointer to int64."""
     raise NotImplementedError("compiled code only")
 
 

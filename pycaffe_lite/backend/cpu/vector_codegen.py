@@ -71,6 +71,11 @@ def emit_stream(builder: Any, pointer: Any, value: Any) -> None:
     store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
 
 
+def emit_prefetch(builder: Any, pointer: Any, writes: int) -> None:
+    prefetch = intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [POINTER, I32, I32, I32])
+    builder.call(prefetch, [pointer, *(ir.Constant(I32, n) for n in (writes, 2, 1))])
+
+
 def emit_mask(builder: Any, count: Any) -> Any:
     """True in the lanes below `count`."""
     lanes = ir.Constant(INTEGERS, list(range(LANES)))
@@ -176,25 +181,54 @@ def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
     return rows
 
 
-def emit_transpose(
-    builder: Any, source: Any, pitch: Any, rows: Any, columns: Any, target: Any, target_pitch: Any
-) -> None:
+def _read_transposed(builder: Any, source: Any, pitch: Any) -> list[Any]:
+    """The columns of a square in memory.
+
+    Pieces of four are loaded to where they belong, which costs no shuffle; left are squares of 4 x 4 in registers.
+    """
+    columns = []
+    quad = ir.VectorType(FLOAT, 4)
+    spread_out = ir.Constant(INTEGERS, [i % 4 for i in range(LANES)])
+    for column in range(0, LANES, 4):
+        rows = []
+        for row in range(4):
+            made = None
+            for part in range(LANES // 4):
+                place = builder.mul(pitch, ir.Constant(I64, row + 4 * part))
+                piece = builder.load(
+                    at(builder, source, builder.add(place, ir.Constant(I64, column))), align=4, typ=quad
+                )
+                wide = builder.shuffle_vector(piece, piece, spread_out) if LANES > 4 else piece
+                order = [LANES + i if i // 4 == part else i for i in range(LANES)]
+                made = wide if made is None else builder.shuffle_vector(made, wide, ir.Constant(INTEGERS, order))
+            rows.append(made)
+        pairs = [_interleaved(builder, rows[i], rows[i + 1], 1, half) for i in (0, 2) for half in (0, 2)]
+        for low in (0, 1):
+            columns += [_interleaved(builder, pairs[low], pairs[low + 2], 2, half) for half in (0, 2)]
+    return columns
+
+
+def _interleaved(builder: Any, a: Any, b: Any, size: int, first: int) -> Any:
+    """Of every four lanes the half from `first` on, of a and of b in turns, `size` lanes at a time."""
+    quad = [first + i // (2 * size) * size + i % size + i // size % 2 * LANES for i in range(4)]
+    return builder.shuffle_vector(a, b, ir.Constant(INTEGERS, [4 * (i // 4) + quad[i % 4] for i in range(LANES)]))
+
+
+def _read_square(builder: Any, source: Any, pitch: Any, rows: Any, columns: Any, write: Any) -> None:
+    """Columns of a square of at most LANES x LANES; `write(j, column)` makes what is done with each that there is."""
     size = ir.Constant(I64, LANES)
     whole = builder.and_(builder.icmp_signed(">=", rows, size), builder.icmp_signed(">=", columns, size))
     with builder.if_else(whole) as (yes, no):
         with yes:
-            lines = [
-                emit_load(builder, at(builder, source, builder.mul(pitch, ir.Constant(I64, i)))) for i in range(LANES)
-            ]
-            for j, line in enumerate(_transposed(builder, lines)):
-                emit_store(builder, at(builder, target, builder.mul(target_pitch, ir.Constant(I64, j))), line)
+            for j, line in enumerate(_read_transposed(builder, source, pitch)):
+                write(j, line)
         with no:
-            _transpose_part(builder, source, pitch, rows, columns, target, target_pitch)
+            for j, line in enumerate(_transposed(builder, _lines_there_are(builder, source, pitch, rows, columns))):
+                with builder.if_then(builder.icmp_signed("<", ir.Constant(I64, j), columns)):
+                    write(j, line)
 
 
-def _transpose_part(
-    builder: Any, source: Any, pitch: Any, rows: Any, columns: Any, target: Any, target_pitch: Any
-) -> None:
+def _lines_there_are(builder: Any, source: Any, pitch: Any, rows: Any, columns: Any) -> list[Any]:
     lines = []
     for i in range(LANES):
         number = ir.Constant(I64, i)
@@ -203,19 +237,41 @@ def _transpose_part(
         place = builder.select(there, builder.mul(pitch, number), ir.Constant(I64, 0))
         count = builder.select(there, columns, ir.Constant(I64, 0))
         lines.append(emit_load_some(builder, at(builder, source, place), count))
-    for j, line in enumerate(_transposed(builder, lines)):
-        with builder.if_then(builder.icmp_signed("<", ir.Constant(I64, j), columns)):
-            emit_store(builder, at(builder, target, builder.mul(target_pitch, ir.Constant(I64, j))), line)
+    return lines
+
+
+def emit_transpose(
+    builder: Any, source: Any, pitch: Any, rows: Any, columns: Any, target: Any, target_pitch: Any
+) -> None:
+    def write(j: int, line: Any) -> None:
+        emit_store(builder, at(builder, target, builder.mul(target_pitch, ir.Constant(I64, j))), line)
+
+    _read_square(builder, source, pitch, rows, columns, write)
+
+
+def emit_transpose_to(builder: Any, source: Any, pitch: Any, rows: Any, columns: Any, target: Any, places: Any) -> None:
+    def write(j: int, line: Any) -> None:
+        place = builder.load(builder.gep(places, [ir.Constant(I64, j)], source_etype=I64), typ=I64)
+        emit_store(builder, at(builder, target, place), line)
+
+    _read_square(builder, source, pitch, rows, columns, write)
 
 
 def emit_store_transposed(
     builder: Any, source: Any, pitch: Any, rows: Any, columns: Any, target: Any, target_pitch: Any
 ) -> None:
-    lines = [emit_load(builder, at(builder, source, builder.mul(pitch, ir.Constant(I64, i)))) for i in range(LANES)]
-    for j, line in enumerate(_transposed(builder, lines)):
-        number = ir.Constant(I64, j)
-        with builder.if_then(builder.icmp_signed("<", number, columns), likely=True):
-            emit_store_some(builder, at(builder, target, builder.mul(target_pitch, number)), line, rows)
+    lines = _read_transposed(builder, source, pitch)
+    size = ir.Constant(I64, LANES)
+    whole = builder.and_(builder.icmp_signed(">=", rows, size), builder.icmp_signed(">=", columns, size))
+    places = [at(builder, target, builder.mul(target_pitch, ir.Constant(I64, j))) for j in range(LANES)]
+    with builder.if_else(whole) as (yes, no):
+        with yes:
+            for place, line in zip(places, lines):
+                emit_store(builder, place, line)
+        with no:
+            for j, (place, line) in enumerate(zip(places, lines)):
+                with builder.if_then(builder.icmp_signed("<", ir.Constant(I64, j), columns), likely=True):
+                    emit_store_some(builder, place, line, rows)
 
 
 def fixed(stub: Any, result: Any, arguments: tuple[Any, ...], emit: Any) -> None:
@@ -243,6 +299,8 @@ fixed(vector.load_between, FLOATS, (FLOAT_POINTER, INT, INT), emit_load_between)
 generic(vector.store, lambda p, value: NOTHING, 2, emit_store)
 generic(vector.store_some, lambda p, value, count: NOTHING, 3, emit_store_some)
 fixed(vector.stream, NOTHING, (FLOAT_POINTER, FLOATS), emit_stream)
+fixed(vector.prefetch, NOTHING, (FLOAT_POINTER,), lambda b, p: emit_prefetch(b, p, 0))
+fixed(vector.prefetch_to_write, NOTHING, (FLOAT_POINTER,), lambda b, p: emit_prefetch(b, p, 1))
 fixed(vector.settle, NOTHING, (), lambda b: b.fence("seq_cst"))
 fixed(vector.xor, INTS, (INTS, INTS), lambda b, x, y: b.xor(x, y))
 fixed(vector.product_low, INTS, (INTS, INTS), lambda b, x, y: b.mul(x, y))
@@ -268,4 +326,5 @@ generic(vector.zip_low, lambda x, y: x, 2, lambda b, x, y: emit_zip(b, x, y, 0))
 generic(vector.zip_high, lambda x, y: x, 2, lambda b, x, y: emit_zip(b, x, y, LANES // 2))
 fixed(vector.total, types.float32, (FLOATS,), emit_total)
 fixed(vector.transpose, NOTHING, (FLOAT_POINTER, INT, INT, INT, FLOAT_POINTER, INT), emit_transpose)
+fixed(vector.transpose_to, NOTHING, (FLOAT_POINTER, INT, INT, INT, FLOAT_POINTER, LONG_POINTER), emit_transpose_to)
 fixed(vector.store_transposed, NOTHING, (FLOAT_POINTER, INT, INT, INT, FLOAT_POINTER, INT), emit_store_transposed)
