@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import ConfigError, suggest
 from ..kernel import Kernel, T, typed_literals, where
 
-LINE = 16  # elements an index of the pass updates: all of one parameter, for memory is laid out in lines
+SHARE = 512  # lines of memory that an index of the pass updates: what a parameter has of them in one loop
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def find(name: str) -> tuple[str, Rule]:
 
 @cache
 def update_kernel(name: str, regularization: str) -> Kernel:
-    """One pass: regularise, compute the update, apply it. An index is a line of LINE elements."""
+    """One pass: regularise, compute the update, apply it. A line of memory is all of one parameter, its owner."""
     rule = RULES[name]
     histories = ["h", "h2"][: rule.histories]
     penalty = "" if rule.decoupled else f" + decay * ({PENALTIES[regularization]})"
@@ -98,14 +98,23 @@ def update_kernel(name: str, regularization: str) -> Kernel:
     loads = [f"{v} = {v}_all[j]" for v in ("w", "g", *histories)]
     stores = [f"{h}_all[j] = {h}" for h in histories] + ["g_all[j] = u", "w_all[j] = w - u"]
     numbers = [f"{n} = numbers[{i}]" for i, n in enumerate(NUMBERS)]
-    scaled = ["lr = rate * rates[owner[i]]", "decay = decay * decays[owner[i]]"]
-    lines = [f"def {name.lower()}_update(i, {arguments}):"]
-    lines += [f"    {s}" for s in (*numbers, *scaled)]
-    lines += ["    for j in range(i * line, (i + 1) * line):"]
-    lines += [f"        {s}" for s in (*loads, *body, *stores)]
+    scaled = ["lr = rate * rates[owner[at]]", f"decay = numbers[{NUMBERS.index('decay')}] * decays[owner[at]]"]
+    source = [
+        f"def {name.lower()}_update(i, {arguments}):",
+        *(f"    {s}" for s in numbers),
+        f"    at, last = i * {SHARE}, min((i + 1) * {SHARE}, lines)",
+        "    while at < last:",  # lines at ... end are of one parameter, lines of one lie together
+        "        end = last if owner[last - 1] == owner[at] else at + 1",
+        "        while end < last and owner[end] == owner[at]:",
+        "            end += 1",
+        *(f"        {s}" for s in scaled),
+        "        for j in range(at * line, end * line):",
+        *(f"            {s}" for s in (*loads, *body, *stores)),
+        "        at = end",
+    ]
     space: dict[str, Any] = {"__name__": __name__, "T": T, "where": where, "sqrt": sqrt}
-    exec(compile("\n".join(lines), f"<update rule {name} {regularization}>", "exec"), space)
-    made = Kernel(space[f"{name.lower()}_update"], signature, "lines", "8 * line")
+    exec(compile("\n".join(source), f"<update rule {name} {regularization}>", "exec"), space)
+    made = Kernel(space[f"{name.lower()}_update"], signature, f"(lines + {SHARE - 1}) // {SHARE}", f"{SHARE} * line")
     made.cuda(_cuda_body(numbers, scaled, loads, body, stores, histories), over="lines * line")
     return made
 
@@ -113,7 +122,7 @@ def update_kernel(name: str, regularization: str) -> Kernel:
 def _cuda_body(numbers, scaled, loads, body, stores, histories) -> str:  # type: ignore[no-untyped-def]
     """The same statements for one element a thread: declared, then as they are."""
     declared = ", ".join([*NUMBERS, "lr", "w", "g", "u", *histories])
-    owner = [s.replace("owner[i]", "owner[j / line]") for s in scaled]
+    owner = [s.replace("owner[at]", "owner[j / line]") for s in scaled]
     return f"int j = i; T {declared}; if (!numbers[{NUMBERS.index('go')}]) return; " + " ".join(
         f"{s};" for s in (*numbers, *owner, *loads, *body, *stores)
     )
