@@ -100,6 +100,11 @@ class Blob:
         view.flags.writeable = False
         return view
 
+    def sum(self) -> float:
+        """The sum of all values, in double precision."""
+        values, count = self.data_memory.to_host(), self.count
+        return values.item(0) if count == 1 else float(values[:count].sum(dtype=np.float64))
+
     def feed(self, values: np.ndarray) -> None:
         """Take the values of a batch, of the blob's shape: on a GPU they are on their way while others compute."""
         self.data_memory.feed(values)

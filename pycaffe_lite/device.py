@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -40,6 +40,10 @@ class Device(Protocol):
 
     def program(self, dtype: Any) -> Any:
         """An empty program: `launch` appends to it, `run(first, last)` runs a range of it."""
+        ...
+
+    def chain(self, ranges: Sequence[tuple[Any, int, int]]) -> Any:
+        """Ranges of programs, each with its first row and the one behind its last; `run()` runs all of them."""
         ...
 
     def gemm(
@@ -104,6 +108,11 @@ class Cpu:
         from .backend.cpu.program import Program
 
         return Program(dtype)
+
+    def chain(self, ranges: Sequence[tuple[Any, int, int]]) -> Any:
+        from .backend.cpu.program import Chain
+
+        return Chain(ranges)
 
     def gemm(
         self, a: Any, b: Any, out: Any, m: int, n: int, k: int, trans_a: bool, trans_b: bool, accumulate: bool

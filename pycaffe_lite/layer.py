@@ -77,9 +77,10 @@ class Shapes:
 class Operand:
     """A blob as a recipe sees it: its shape, and flat-addressable arrays on the device being planned for."""
 
-    def __init__(self, blob: Blob, device: Device):
+    def __init__(self, blob: Blob, device: Device, fresh: bool = False):
         self._blob, self._device = blob, device
         self.shape, self.count = blob.shape, blob.count
+        self.fresh = fresh  # a parameter whose gradient is to be written: what is there does not count
 
     @property
     def data(self) -> Any:
@@ -124,6 +125,7 @@ class Layer:
     on_host: bool = False  # forward and backward run on the host, each time, with Blobs
     shares_data: bool = False  # tops are the bottom's memory (Split, Flatten): forward has nothing to do
     shares_diff: bool = False  # the same for gradients
+    overwrites: tuple[int, ...] = ()  # parameters whose gradient backward writes, not adds to, when they are `fresh`
     takes_relu: bool = False  # forward(bottom, top, relu=True) goes on to max(0, y)
     remembers: tuple[str, ...] = ()  # attributes that one pass leaves to the next: generators, arrays, numbers
 
@@ -182,7 +184,10 @@ class Layer:
         raise NotImplementedError
 
     def backward(self, top: Sequence[Any], propagate_down: Sequence[bool], bottom: Sequence[Any]) -> None:
-        """Record how bottom diffs follow from top diffs (overwriting) and add to the parameters' diffs."""
+        """Record how bottom diffs follow from top diffs (overwriting) and add to the parameters' diffs.
+
+        Those that `overwrites` names are written instead when they are `fresh`, whatever the batch.
+        """
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:

@@ -131,6 +131,8 @@ class Memory:
 
     def to_host(self) -> np.ndarray:
         """The flat host array, valid for reading."""
+        if self._state is State.AT_CPU and self._host is not None and self.first_values is None:
+            return self._host  # as nearly always
         if self.whole:
             return self._own(self.whole.to_host())
         host = self.array_on(CPU)

@@ -29,7 +29,7 @@ def gemm(
 
 
 class Convolution(Geometry):
-    """The convolutions of one geometry. Gradients of w and of the bias are added to, all else is overwritten.
+    """The convolutions of one geometry. Gradients of the bias are added to, all else is overwritten.
 
     The batch may be empty, which leaves nothing to compute.
     """
@@ -54,10 +54,12 @@ class Convolution(Geometry):
         if self.batch:
             self._here().backward_data(dy, w, dx)
 
-    def backward_weights(self, x: Any, dy: Any, dw: Any) -> None:
-        """dw += the gradient of w."""
+    def backward_weights(self, x: Any, dy: Any, dw: Any, accumulate: bool = True) -> None:
+        """dw = the gradient of w, added to what is there with `accumulate`."""
         if self.batch:
-            self._here().backward_weights(x, dy, dw)
+            self._here().backward_weights(x, dy, dw, accumulate)
+        elif not accumulate:
+            fill(0, self.outputs * self.depth, dw)
 
     def backward_bias(self, dy: Any, db: Any) -> None:
         """db += the gradient of the bias."""

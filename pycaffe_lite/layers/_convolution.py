@@ -14,6 +14,7 @@ class ConvolutionBase(Layer):
     bottoms = tops = at_least(1)
     same_count = True
     backward_reads = ("bottom",)
+    overwrites = (0,)
 
     def setup(self):
         p = self.param

@@ -27,10 +27,12 @@ class Convolution(ConvolutionBase, type="Convolution", param="convolution_param"
 
     def backward(self, top, propagate_down, bottom, bias=True):
         weight, *biases = self.params
+        adds = not weight.fresh
         for x, y, wanted in zip(bottom, top, propagate_down):
             if biases and bias and self.learns(1):
                 self.conv.backward_bias(y.diff, biases[0].diff)
             if self.learns(0):
-                self.conv.backward_weights(x.data, y.diff, weight.diff)
+                self.conv.backward_weights(x.data, y.diff, weight.diff, accumulate=adds)
             if wanted:
                 self.conv.backward_data(y.diff, weight.data, x.diff)
+            adds = True

@@ -79,10 +79,12 @@ class Deconvolution(ConvolutionBase, type="Deconvolution", param="convolution_pa
 
     def backward(self, top, propagate_down, bottom):
         weight, *bias = self.params
+        adds = not weight.fresh
         for x, y, wanted in zip(bottom, top, propagate_down):
             if bias and self.learns(1):
                 add_channel_sums(y.diff, *self.planes, bias[0].diff)
             if self.learns(0):
-                self.conv.backward_weights(y.diff, x.data, weight.diff)
+                self.conv.backward_weights(y.diff, x.data, weight.diff, accumulate=adds)
             if wanted:
                 self.conv.forward(y.diff, weight.data, None, x.diff)
+            adds = True

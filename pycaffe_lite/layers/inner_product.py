@@ -12,6 +12,7 @@ class InnerProduct(Layer, type="InnerProduct", param="inner_product_param"):
     """A fully connected layer: (outer, K) to (outer, num_output); weights (num_output, K), or transposed."""
 
     backward_reads = ("bottom",)
+    overwrites = (0,)
 
     def setup(self):
         if self.param.num_output < 1:
@@ -37,11 +38,11 @@ class InnerProduct(Layer, type="InnerProduct", param="inner_product_param"):
 
     def backward(self, top, propagate_down, bottom):
         weight, *bias = self.params
-        x, dy = bottom[0].data, top[0].diff
+        x, dy, adds = bottom[0].data, top[0].diff, not weight.fresh
         if self.learns(0) and self.param.transpose:
-            ops.gemm(x, dy, weight.diff, self.depth, self.width, self.rows, trans_a=True, accumulate=True)
+            ops.gemm(x, dy, weight.diff, self.depth, self.width, self.rows, trans_a=True, accumulate=adds)
         elif self.learns(0):
-            ops.gemm(dy, x, weight.diff, self.width, self.depth, self.rows, trans_a=True, accumulate=True)
+            ops.gemm(dy, x, weight.diff, self.width, self.depth, self.rows, trans_a=True, accumulate=adds)
         if bias and self.learns(1):
             ops.add_rows(dy, self.rows, self.width, bias[0].diff)
         if propagate_down[0]:

@@ -225,7 +225,7 @@ class Net(PredictingNet):
         total, last = 0.0, len(self.layers) - 1 if last is None else last
         for index, top, weight in self._weighted:
             if first <= index <= last:
-                total += weight * float(top.read().sum(dtype=np.float64))
+                total += weight * top.sum()
         return total
 
     def before_forward(self, call: Callback) -> None:

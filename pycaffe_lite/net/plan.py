@@ -13,6 +13,7 @@ from ..device import CPU, Device
 from ..kernel import recording
 from ..layer import Layer
 from ..memory import Memory
+from . import fresh as fresh_gradients
 from . import passes
 from .place import Buffer, place
 from .schedule import Binder, Pass, Schedule, Step, needed_and_left, refuse_gradients
@@ -24,13 +25,20 @@ class Plan:
 
     Steps are those that the passes over plans have made (`net/passes.py`). A range that takes in only some of the
     layers of such a step runs these one by one.
+
+    A `fresh` backward writes the gradients of parameters, and runs whole: its program begins with `lead` rows that
+    clear those that no layer writes, which are `cleared`.
     """
 
-    def __init__(self, graph: Graph, direction: Pass, device: Device, joined: bool = True):
+    def __init__(self, graph: Graph, direction: Pass, device: Device, joined: bool = True, fresh: bool = False):
         self.graph, self.direction, self.device = graph, direction, device
         self.program = device.program(graph.dtype)
         self.steps = (passes.schedule if joined else Schedule)(graph, direction).steps
-        bind = Binder(device, graph.dtype)
+        written = fresh_gradients.written(self.steps) if fresh else frozenset()
+        with recording(self.program):
+            self.cleared = fresh_gradients.clear_others(graph, device, written) if fresh else []
+        self.lead = len(self.program)
+        bind = Binder(device, graph.dtype, written)
         for step in self.steps:
             self._record(step, bind)
         self._apart: Plan | None = None

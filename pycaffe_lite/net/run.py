@@ -26,7 +26,8 @@ class Runner:
         self.callbacks: dict[tuple[str, Pass], list[Callback]] = {
             (when, direction): [] for when in ("before", "after") for direction in ("forward", "backward")
         }
-        self._plans: dict[Pass, Plan] = {}
+        self._plans: dict[tuple[Pass, bool], Plan] = {}
+        self.generation = 0  # of plans: how often they have all been thrown away
         self._stale = False
         self.checks_faults = True  # behind every run; a solver that runs ahead of its GPU asks later
         self._guarded = [node for node in graph.nodes if hasattr(node.layer, "fault")]
@@ -59,6 +60,7 @@ class Runner:
     def forget_plans(self) -> None:
         """Record anew before the next run: some memory has moved."""
         self._plans.clear()
+        self.generation += 1
 
     def reshape(self, first: int = 0) -> None:
         """Infer all shapes anew from layer `first` on."""
@@ -110,12 +112,13 @@ class Runner:
         if self.checks_faults:
             self.check_faults()
 
-    def plan(self, direction: Pass) -> Plan:
-        """The plan of a pass, recorded if need be."""
-        if direction not in self._plans:
+    def plan(self, direction: Pass, fresh: bool = False) -> Plan:
+        """The plan of a pass, recorded if need be; a `fresh` backward writes gradients of parameters (`fresh.py`)."""
+        made = self._plans.get((direction, fresh))
+        if made is None:
             with budget.explained(self.graph):
-                self._plans[direction] = Plan(self.graph, direction, self.device)
-        return self._plans[direction]
+                made = self._plans[direction, fresh] = Plan(self.graph, direction, self.device, fresh=fresh)
+        return made
 
     def run_on_host(self, step: Step, direction: Pass) -> bool:
         """Let a layer act on the host; whether it has changed the shapes of its tops, which the net has followed."""
@@ -138,9 +141,11 @@ class Runner:
         """Raise the first thing that a run has found wrong in its values (a label outside the classes ...)."""
         if not (self._guarded or self.device.asynchronous):
             return
-        loss, *places = fetch(self.faults).tolist()
-        if loss or any(places):
-            put(self.faults, 0)
+        found = fetch(self.faults).tolist()
+        if not any(found):
+            return
+        put(self.faults, 0)
+        _, *places = found
         if any(places):
             node, place = next((node, place) for node, place in zip(self._guarded, places) if place)
             raise node.layer.explain_fault(place - 1, node.bottom)

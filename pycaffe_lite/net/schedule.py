@@ -7,7 +7,7 @@ alone. So a run that takes in only some of the layers may always run them one by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol
@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import ops
 from ..device import Device
-from ..layer import Operand
+from ..layer import Layer, Operand
 from ..memory import Memory
 from .wire import Graph, Node
 
@@ -24,10 +24,10 @@ Pass = Literal["forward", "backward"]
 
 
 class Binder:
-    """Gives recipes their operands, on one device."""
+    """Gives recipes their operands, on one device; gradients of these parameters of layers are `fresh`."""
 
-    def __init__(self, device: Device, dtype: Any = np.float32):
-        self.device, self.dtype = device, dtype
+    def __init__(self, device: Device, dtype: Any = np.float32, fresh: Set[tuple[Layer, int]] = frozenset()):
+        self.device, self.dtype, self.fresh = device, dtype, fresh
         self._room: Any = None
 
     def room(self, count: int) -> Any:
@@ -38,7 +38,8 @@ class Binder:
 
     def __call__(self, node: Node) -> tuple[list[Operand], list[Operand]]:
         """The bottoms and the tops of a layer; it gets its `params`, too."""
-        node.layer.params = [Operand(b, self.device) for b in node.layer.blobs]
+        layer = node.layer
+        layer.params = [Operand(b, self.device, (layer, i) in self.fresh) for i, b in enumerate(layer.blobs)]
         return [Operand(b, self.device) for b in node.bottom], [Operand(t, self.device) for t in node.top]
 
 

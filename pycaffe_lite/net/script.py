@@ -1,7 +1,8 @@
-"""Whole passes of a net on a GPU as a script: what must happen on the host, and chains of launches in between.
+"""Whole passes of a net as a script: what must happen on the host, and chains of launches in between.
 
 A Runner runs one pass, segment by segment, and looks after each one. A script joins the segments of several
-passes, and programs that are not the net's, into as few graphs as there can be: one, if no layer is on the host.
+passes, and programs that are not the net's, into as few chains as there can be: one, if no layer is on the host. On a
+GPU a chain becomes a graph.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Extra:
 
 
 class Piece:
-    """Launches without the host in between: one graph. Asks blobs only when the host has touched any."""
+    """Launches without the host in between: one chain. Asks blobs only when the host has touched any."""
 
     def __init__(self, device: Any, extras: Sequence[Extra]):
         self.device = device
@@ -62,25 +63,28 @@ def range_of(program: Any) -> tuple[Any, int, int]:
 
 
 class Script:
-    """Passes and extra programs in their order, for one net."""
+    """Passes and extra programs in their order, for one net; a `fresh` backward writes gradients of parameters."""
 
-    def __init__(self, runner: Runner, parts: Sequence[Pass | Extra]):
-        self.runner, self.parts = runner, parts
-        self.plans = {part: runner.plan(part) for part in parts if not isinstance(part, Extra)}
+    def __init__(self, runner: Runner, parts: Sequence[Pass | Extra], fresh: bool = False):
+        self.runner, self.parts, self.fresh = runner, parts, fresh
         self.steps: list[tuple[int, Step | Piece]] = []  # each with its place among the parts
         pending: list[Extra] = []
         for place, part in enumerate(parts):
             if isinstance(part, Extra):
                 pending.append(part)
                 continue
-            for segment in self.plans[part].segments(0, len(runner.graph.nodes)):
+            plan = runner.plan(part, fresh and part == "backward")
+            if plan.lead:
+                pending.append(Extra(Part(plan.program, 0, plan.lead), writes=plan.cleared))
+            for segment in plan.segments(0, len(runner.graph.nodes)):
                 if segment[0].on_host:
                     self._join(place, pending)
                     self.steps.append((place, segment[0]))
                 else:
-                    rows = Part(self.plans[part].program, segment[0].first, segment[-1].last)
+                    rows = Part(plan.program, segment[0].first, segment[-1].last)
                     pending.append(Extra(rows, segment.reads, segment.writes))
         self._join(len(parts), pending)
+        self._generation = runner.generation
 
     def _join(self, place: int, pending: list[Extra]) -> None:
         if pending:
@@ -90,11 +94,11 @@ class Script:
     @property
     def is_current(self) -> bool:
         """Whether the net has still the plans that this was made of."""
-        return all(self.runner.plan(direction) is plan for direction, plan in self.plans.items())
+        return self._generation == self.runner.generation
 
     @property
     def pieces(self) -> list[Piece]:
-        """What becomes graphs."""
+        """The chains."""
         return [step for _, step in self.steps if isinstance(step, Piece)]
 
     def run(self) -> None:
@@ -116,4 +120,4 @@ class Script:
             if isinstance(part, Extra):
                 Piece(self.runner.device, [part]).run()
             else:
-                self.runner.run(part, 0, last)
+                Script(self.runner, [part], self.fresh).run()

@@ -19,11 +19,13 @@ import numpy as np
 
 from ..backend.gpu.training import note_loss, tally
 from ..device import fetch, put
-from ..errors import ConfigError
+from ..errors import CaffeError, ConfigError
 from ..kernel import recording
 from ..net import debug
+from ..net.locate import locating
 from ..net.net import Net
 from ..net.run import Runner
+from ..net.schedule import Pass
 from ..net.script import Extra, Piece, Script
 from . import rules
 
@@ -32,13 +34,64 @@ NOT_LAST, LAST_OF_PASS, LAST_OF_ITERATION = 0, 1, 2
 
 
 class Iterations:
-    """The iterations of a solver, each looked at while it runs: what the CPU does, and a GPU where somebody watches."""
+    """The iterations of a solver, whose losses are known at once: what the CPU does, and a GPU where somebody watches.
+
+    Forward is one run of native code, backward another, and the update a third. The first backward of an iteration
+    writes gradients, so that they need not be cleared (`net/fresh.py`).
+    """
 
     def __init__(self, solver: Any):
         self.solver, self.net, self.update, self.param = solver, solver.net, solver.update, solver.param
+        self._scripts: dict[Any, Script] = {}
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody looks at what an iteration does on its way."""
+        debugging = self.param.debug_info or self.net.param.debug_info
+        return bool(debugging or self.solver.callbacks or self.net.runner.is_watched)
 
     def run(self, remaining: int) -> None:
         """Run an iteration, the first of `remaining` that are to come."""
+        if self.is_watched:
+            self.run_watched()
+            return
+        size, loss = self.param.iter_size, 0.0
+        for number in range(size):
+            self.solver.feed(self.net)
+            try:
+                loss += self._forward()
+                self._script("backward", fresh=number == 0).run()
+            except CaffeError:
+                with locating(self.net.source, self.net.param.state):
+                    raise
+        self.update.apply(self._tell(loss / size), self.solver.iter)
+        self.tell_clipping()
+
+    def _forward(self) -> float:
+        """Run forward; returns the loss."""
+        runner = self.net.runner
+        runner.follow_shapes()
+        self._script("forward").run()
+        runner.check_faults()
+        return self.net.loss()
+
+    def _script(self, direction: Pass, fresh: bool = False) -> Script:
+        """A pass over the whole net."""
+        made = self._scripts.get((direction, fresh))
+        if made is None or not made.is_current:
+            made = self._scripts[direction, fresh] = Script(self.net.runner, [direction], fresh)
+        return made
+
+    def _tell(self, loss: float) -> float:
+        """Let the solver tell of an iteration whose update is to come; returns the rate."""
+        if not math.isfinite(loss):
+            raise self.solver.not_a_number(loss)
+        rate = self.solver.lr
+        self.solver.tell(self.solver.iter, loss, rate)
+        return rate
+
+    def run_watched(self) -> None:
+        """Run an iteration in which others may look at the net between any two layers."""
         solver, net = self.solver, self.net
         self.update.clear()
         for on_start, _ in solver.callbacks:
@@ -52,11 +105,7 @@ class Iterations:
             if self.update.scaling:
                 Piece(net.device, [self.update.scaling.extra]).run()
             net.run_backward()
-        loss /= self.param.iter_size
-        if not math.isfinite(loss):
-            raise solver.not_a_number(loss)
-        rate = solver.lr
-        solver.tell(solver.iter, loss, rate)
+        rate = self._tell(loss / self.param.iter_size)
         for _, on_gradients_ready in solver.callbacks:
             on_gradients_ready()
         before = [entry.blob.data.copy() for entry in self.update.entries] if debugging else []
@@ -89,7 +138,6 @@ class RunsAhead(Iterations):
         self._first, self._rates = 0, []  # the iteration of the table's first row, and the rates in it
         self._source: Any = None  # what these follow from
         self._settled = time.perf_counter()
-        self._scripts: dict[tuple[bool, bool], Script] = {}
 
     def _record_note(self, first: bool, last: int) -> Extra:
         """What notes the loss of a pass, and begins an iteration with the `first` one.
@@ -127,12 +175,6 @@ class RunsAhead(Iterations):
         return made
 
     @property
-    def is_watched(self) -> bool:
-        """Whether somebody looks at what an iteration does on its way."""
-        debugging = self.param.debug_info or self.net.debug_info or self.net.param.debug_info
-        return bool(debugging or self.solver.callbacks or self.net.runner.is_watched)
-
-    @property
     def told(self) -> list[tuple[str, int]]:
         """Of each row of an iteration's graphs, once it has run: its name, and the bytes of all arrays it touches."""
         return [row for script in self._scripts.values() for piece in script.pieces for row in piece.chain.told]
@@ -141,7 +183,7 @@ class RunsAhead(Iterations):
         """Run an iteration, the first of `remaining` that are to come, and see whether its loss is wanted now."""
         if self.is_watched:
             self.settle()
-            super().run(remaining)
+            self.run_watched()
             return
         solver, size = self.solver, self.param.iter_size
         source = solver.lr_scale, self.param.base_lr, solver.judge.drops

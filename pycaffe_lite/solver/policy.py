@@ -172,7 +172,8 @@ def _check_momentum(p: Any) -> None:
 def learning_rate(p: Any, iteration: int, drops: int = 0) -> float:
     """The rate with which iteration number `iteration` (from 0) is taken; `drops` is plateau's."""
     try:
-        rate = plateau(p, iteration, drops) if p.lr_policy == "plateau" else POLICIES[p.lr_policy](p, iteration)
+        formula = POLICIES[p.lr_policy]
+        rate = plateau(p, iteration, drops) if formula is plateau else formula(p, iteration)
     except (OverflowError, ZeroDivisionError):
         rate = math.inf
     length = p.warmup_iter or p.rampup_interval

@@ -114,6 +114,7 @@ class Update:
         self.line = 64 // self.dtype.itemsize
         self.count = 0 if self._data is None else self._data.size
         self.numbers = net.device.zeros(len(rules.NUMBERS), self.dtype)
+        self._numbers = np.ctypeslib.as_ctypes(self.numbers) if net.device is CPU else None  # written without numpy
         self._histories = [Memory(self.count, self.dtype) for _ in range(self.rule.histories)]
         self._values = [entry.blob.data_memory for entry in self.entries]
         self.gradients = [entry.blob.diff_memory for entry in self.entries]
@@ -184,9 +185,14 @@ class Update:
 
     def apply(self, rate: float, iteration: int) -> None:
         """Take the step of this iteration with this rate."""
-        self.net.device.copy_in(self.numbers, np.array(self.numbers_of(rate, iteration), self.dtype))
+        numbers = self.numbers_of(rate, iteration)
         if iteration == 0:
             self.start_average()
+        if self._numbers is not None:
+            self._numbers[:] = numbers
+            self._apply.run()
+            return
+        self.net.device.copy_in(self.numbers, np.array(numbers, self.dtype))
         self._needed(self._updated)
         self._apply.run()
         self._written(self._updated)

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from ...geometry import Geometry
+from ...ops import fill
 from . import depthwise, depthwise_grad, im2col, pixels, shifts
 from .convolve import convolve
 from .deconvolve import deconvolve
@@ -15,14 +16,14 @@ from .pooling import PlanePool
 from .program import one_run
 from .reduce import add_channels
 from .thin import thin, thin_grad
-from .weights_grad import add_weights_grad
+from .weights_grad import weights_grad
 from .workspace import workspace
 
 
 class Convolution(Geometry):
     """A convolution on the CPU; its methods launch kernels on blobs.
 
-    `forward` and `backward_data` overwrite their results, gradients of w and of the bias are added to.
+    Results are overwritten; the gradient of the bias is added to, and that of w with `accumulate`.
     """
 
     def is_fast(self, blob: np.ndarray) -> bool:
@@ -123,17 +124,19 @@ class Convolution(Geometry):
             else:
                 deconvolve(self.plane, dy, w, dx)
 
-    def backward_weights(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
-        """dw += the gradient of w."""
+    def backward_weights(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray, accumulate: bool = True) -> None:
+        """dw = the gradient of w, added to what is there with `accumulate`."""
         with one_run():
             if not self.is_fast(x):
-                im2col.backward_weights(self, x, dy, dw)
+                im2col.backward_weights(self, x, dy, dw, accumulate)
             elif self.is_depthwise:
+                if not accumulate:
+                    fill(0, dw.size, dw)  # they are few
                 depthwise_grad.add_weights_grad(self.plane, x, dy, dw)
             elif self.is_thin:
-                self.dense.backward_weights(self.thinned(x), dy, dw)
+                self.dense.backward_weights(self.thinned(x), dy, dw, accumulate)
             else:
-                add_weights_grad(self.plane, x, dy, dw)
+                weights_grad(self.plane, x, dy, dw, accumulate)
 
     @property
     def thinning(self) -> tuple[int, ...]:

@@ -95,11 +95,12 @@ def backward_data(of: Convolution, dy: np.ndarray, w: np.ndarray, dx: np.ndarray
         columns_to_image(columns, *_shape(of), _from(dx, n * of.channels * of.points))
 
 
-def backward_weights(of: Convolution, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
-    """dw += the gradient of w, image by image."""
+def backward_weights(of: Convolution, x: np.ndarray, dy: np.ndarray, dw: np.ndarray, accumulate: bool) -> None:
+    """dw = or += the gradient of w, image by image."""
     columns, rows, depth, p = _columns(of, x.dtype), of.outputs // of.group, of.depth, of.positions
     for n in range(of.batch):
         image_to_columns(_from(x, n * of.channels * of.points), *_shape(of), columns)
         for g in range(of.group):
             weights, image = _from(dw, g * rows * depth), _from(dy, (n * of.outputs + g * rows) * p)
-            gemm(False, True, rows, depth, p, image, p, _from(columns, g * depth * p), p, weights, depth, True)
+            taken = _from(columns, g * depth * p)
+            gemm(False, True, rows, depth, p, image, p, taken, p, weights, depth, accumulate or n > 0)

@@ -100,15 +100,21 @@ def multiply_lines(plan, a, a_row, rows, panels, count, begun, sums):  # type: i
             )
 
 
-@kernel("partial: T*, chunks: int, rows: int, width: int, line: int -> dw: T*", over="rows", work="chunks * width // 4")
-def add_chunks(i, partial, chunks, rows, width, line, dw):  # type: ignore[no-untyped-def]
-    """Row i of dw += the partial sums of every chunk, in their order."""
+@kernel(
+    "partial: T*, chunks: int, rows: int, width: int, line: int, adds: int -> dw: T*",
+    over="rows",
+    work="chunks * width // 4",
+)
+def add_chunks(i, partial, chunks, rows, width, line, adds, dw):  # type: ignore[no-untyped-def]
+    """Row i of dw = or += the partial sums of every chunk, in their order."""
     target = offset(dw, i * width)
     for j in range(0, width, LANES):
         total = load(offset(partial, i * line + j))
         for chunk in range(1, chunks):
             total = add(total, load(offset(partial, (chunk * rows + i) * line + j)))
-        store_some(offset(target, j), add(load_some(offset(target, j), width - j), total), width - j)
+        if adds != 0:
+            total = add(load_some(offset(target, j), width - j), total)
+        store_some(offset(target, j), total, width - j)
 
 
 class Cut(Chunks):
@@ -177,7 +183,7 @@ class Cut(Chunks):
         of, (images, each) = self.of, self.at_once
         sizes = [of.batch, of.group, of.positions, self.rows * of.group, self.rows, self.lanes * of.group, self.lanes]
         cut = [images, each, self.chunk, self.block, self.parts, tile_height(self.block), self.line, self.pitch]
-        return np.array([*sizes, *cut, int(self.direct)], np.int64)
+        return np.array([*sizes, *cut, 0], np.int64)
 
     @property
     def scratch(self) -> int:
@@ -186,7 +192,9 @@ class Cut(Chunks):
         copied = self.block * self.pitch + LANES if images > 1 else 0
         return 4 * (self.line * images * each + copied)
 
-    def add_sums(self, x: Any, dy: Any, room: Any, sums: Any) -> None:
-        """Launch the sums of every chunk: (chunk, group, rows, `line` lanes)."""
+    def add_sums(self, x: Any, dy: Any, room: Any, sums: Any, adds: bool = False) -> None:
+        """Launch the sums of every chunk: (chunk, group, rows, `line` lanes), or what `adds` them to those there."""
         a, b = (x, dy) if self.turned else (dy, x)
-        multiply_points(self.plan, a, b, room, 0, self.tasks, sums)
+        plan = self.plan
+        plan[ADDS] = int(adds)
+        multiply_points(plan, a, b, room, 0, self.tasks, sums)

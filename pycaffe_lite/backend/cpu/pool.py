@@ -30,9 +30,11 @@ class Pool:
         self._wake = threading.Semaphore(0)
         self._asleep = 0
         self._guard = threading.Lock()
+        self._block = self._control.ctypes.data
         i64, pointer = ctypes.c_int64, ctypes.c_void_p
         # Numba's calling convention: pointers for a result and an exception in front, an int back.
-        self._nothing = ctypes.c_int64()
+        self._result = ctypes.c_int64()
+        self._nothing = ctypes.addressof(self._result)
         run = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer, i64, i64, pointer)
         self._run = run(function_address(launcher.run_rows, "long*, int, int, long*"))
         serve = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer, i64, i64)
@@ -42,9 +44,10 @@ class Pool:
             thread.start()
 
     def _work(self, number: int) -> None:
-        nothing = ctypes.c_int64()
+        result = ctypes.c_int64()
+        nothing = ctypes.addressof(result)
         while not self._control[launcher.STOP]:
-            self._serve(ctypes.byref(nothing), ctypes.byref(nothing), self._control.ctypes.data, number, PATIENCE)
+            self._serve(nothing, nothing, self._block, number, PATIENCE)
             with self._guard:
                 self._asleep += 1
             self._wake.acquire()
@@ -54,8 +57,7 @@ class Pool:
         with _busy:
             if self._asleep:
                 self._rouse()
-            nothing = ctypes.byref(self._nothing)
-            self._run(nothing, nothing, table, first, last, self._control.ctypes.data)
+            self._run(self._nothing, self._nothing, table, first, last, self._block)
 
     def _rouse(self) -> None:
         with self._guard:

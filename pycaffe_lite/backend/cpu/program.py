@@ -79,6 +79,23 @@ class Program:
         return self._table
 
 
+class Chain:
+    """Ranges of programs that run one behind the other in one go, as they are now."""
+
+    def __init__(self, ranges: Sequence[tuple[Program, int, int]]):
+        self._programs = [program for program, _, _ in ranges]  # keep the arrays alive that rows name
+        self._table = np.concatenate([program.compile()[first:last] for program, first, last in ranges])
+        self._address, self._count = self._table.ctypes.data, len(self._table)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def run(self) -> None:
+        """Run all rows in order."""
+        if self._count:
+            pool.run(self._address, 0, self._count)
+
+
 class Eager:
     """Runs every launch at once: how a kernel behaves when nobody records."""
 

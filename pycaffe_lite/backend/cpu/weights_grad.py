@@ -109,13 +109,13 @@ def multiply_columns(plan, columns, rows, panels, count, begun, sums):  # type: 
 
 
 @kernel(
-    "partial: T*, chunks: int, groups: int, outputs: int, pitch: int, depth: int, scratch: long*, thread: int "
-    "-> dw: T*",
+    "partial: T*, chunks: int, groups: int, outputs: int, pitch: int, depth: int, adds: int, scratch: long*, "
+    "thread: int -> dw: T*",
     over=f"groups * ((outputs + {LANES - 1}) // {LANES})",
     work=f"chunks * depth * {LANES // 4}",
 )
-def add_weights(i, partial, chunks, groups, outputs, pitch, depth, scratch, thread, dw):  # type: ignore[no-untyped-def]
-    """Add the partial sums of LANES outputs, chunk by chunk, turn them around and add them to dw."""
+def add_weights(i, partial, chunks, groups, outputs, pitch, depth, adds, scratch, thread, dw):  # type: ignore[no-untyped-def]
+    """Add the partial sums of LANES outputs, chunk by chunk, turn them around and write them, or add them, to dw."""
     blocks = (outputs + LANES - 1) // LANES
     group, output = i // blocks, i % blocks * LANES
     count = min(LANES, outputs - output)
@@ -132,7 +132,8 @@ def add_weights(i, partial, chunks, groups, outputs, pitch, depth, scratch, thre
         transpose(square, LANES, rows, count, turned, LANES)
         for r in range(count):
             place = offset(dw, (group * outputs + output + r) * depth + row)
-            store_some(place, add(load_some(place, rows), load(offset(turned, r * LANES))), rows)
+            value = load(offset(turned, r * LANES))
+            store_some(place, add(load_some(place, rows), value) if adds != 0 else value, rows)
 
 
 class Cut(Chunks):
@@ -202,16 +203,16 @@ class Cut(Chunks):
         return 4 * (columns * self.pitch + self.runs + self.band.floats(self.at_once[0]))
 
 
-def add_weights_grad(of: Plane, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
-    """dw += the gradient of the weights, the fastest of three ways, which the shape decides."""
+def weights_grad(of: Plane, x: np.ndarray, dy: np.ndarray, dw: np.ndarray, adds: bool) -> None:
+    """dw = the gradient of the weights, or dw += that; the fastest of three ways, which the shape decides."""
     cut = next(way for way in (points.Cut(of), taps.Cut(of), Cut(of)) if way.pays)
     room = scratch(max(cut.scratch, 8 * LANES * LANES))
     if isinstance(cut, points.Cut) and cut.direct:
-        cut.add_sums(x, dy, room, dw)
+        cut.add_sums(x, dy, room, dw, adds)
         return
     partial = workspace("sums of weights", cut.room)
     cut.add_sums(x, dy, room, partial)
     if isinstance(cut, points.Cut) and not cut.turned:
-        points.add_chunks(partial, cut.chunks, of.outputs, of.group_channels, cut.line, dw)
+        points.add_chunks(partial, cut.chunks, of.outputs, of.group_channels, cut.line, int(adds), dw)
     else:
-        add_weights(partial, cut.chunks, of.group, of.group_outputs, cut.line, of.depth, room, 0, dw)
+        add_weights(partial, cut.chunks, of.group, of.group_outputs, cut.line, of.depth, int(adds), room, 0, dw)

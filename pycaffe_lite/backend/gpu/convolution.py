@@ -14,7 +14,7 @@ from typing import Any
 from ... import geometry
 from ...geometry import Geometry
 from ...kernel import current_launcher
-from ...ops import block_sum
+from ...ops import block_sum, fill
 from .source import CudaKernel
 from .tile import THREADS, TILE, product_kernel, tiles
 
@@ -142,13 +142,15 @@ class Convolution(Geometry):
         """dx = the gradient of x."""
         convolve_back(dy, w, *self.sizes, dx)
 
-    def backward_weights(self, x: Any, dy: Any, dw: Any) -> None:
-        """dw += the gradient of w: parts of the sum over all images, then their sum."""
+    def backward_weights(self, x: Any, dy: Any, dw: Any, accumulate: bool = True) -> None:
+        """dw = or += the gradient of w: parts of the sum over all images, then their sum."""
         count, products = self.outputs * self.depth, self.batch * self.positions
         blocks = -(-self.outputs // self.group // TILE) * -(-self.depth // TILE) * self.group
         parts = max(1, min(WANTED_BLOCKS // blocks, products // LEAST_PRODUCTS))
         length = -(-products // parts)
         partial = current_launcher().device.workspace(parts * count, dw.dtype)
+        if not accumulate:
+            fill(0, count, dw)
         weigh(x, dy, *self.sizes, parts, length, partial)
         add_parts(partial, parts, count, dw)
 

@@ -101,10 +101,10 @@ class CudnnConvolution(Geometry):
         task = Task(self, dy.dtype)
         task.convolve("BackwardData", (task.w, w), (task.y, dy), (task.x, dx))
 
-    def backward_weights(self, x: Any, dy: Any, dw: Any) -> None:
-        """dw += the gradient of w."""
+    def backward_weights(self, x: Any, dy: Any, dw: Any, accumulate: bool = True) -> None:
+        """dw = the gradient of w, added to what is there with `accumulate`."""
         task = Task(self, dy.dtype)
-        task.convolve("BackwardFilter", (task.x, x), (task.y, dy), (task.w, dw), accumulate=True)
+        task.convolve("BackwardFilter", (task.x, x), (task.y, dy), (task.w, dw), accumulate=accumulate)
 
     def backward_bias(self, dy: Any, db: Any) -> None:
         """db += the gradient of the bias."""
@@ -135,15 +135,15 @@ class HalfConvolution(CudnnConvolution):
         task.convolve("BackwardData", (task.w, halves.of(w)), (task.y, halves.of(dy)), (task.x, out))
         halves.back(out, dx)
 
-    def backward_weights(self, x: Any, dy: Any, dw: Any) -> None:
+    def backward_weights(self, x: Any, dy: Any, dw: Any, accumulate: bool = True) -> None:
         if dy.dtype != np.float32:
-            super().backward_weights(x, dy, dw)
+            super().backward_weights(x, dy, dw, accumulate)
             return
         task = Task(self, dy.dtype, half=True)
         halves = Halves(task.device.precision, x.size, dy.size, dw.size)
         out = halves.room(dw.size)
         task.convolve("BackwardFilter", (task.x, halves.of(x)), (task.y, halves.of(dy)), (task.w, out))
-        halves.back(out, dw, accumulate=True)
+        halves.back(out, dw, accumulate=accumulate)
 
 
 class Task:
