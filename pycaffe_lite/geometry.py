@@ -38,6 +38,10 @@ class Geometry:
         """The same geometry as an object of another class."""
         return kind(*(getattr(self, field.name) for field in fields(self)))
 
+    def joins(self, x: Any) -> bool:
+        """Whether forward takes `factors` of the weights, and `other` that is added, along."""
+        return False
+
     @cached_property
     def output(self) -> tuple[int, ...]:
         """The spatial shape of y."""

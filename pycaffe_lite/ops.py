@@ -34,10 +34,16 @@ class Convolution(Geometry):
     The batch may be empty, which leaves nothing to compute.
     """
 
-    def forward(self, x: Any, w: Any, bias: Any, y: Any, relu: bool = False) -> None:
-        """y = w * x, plus the bias of each output channel if there is one, then ReLU."""
+    def joins(self, x: Any) -> bool:
+        return self.batch > 0 and self._here().joins(x)
+
+    def forward(self, x: Any, w: Any, bias: Any, y: Any, relu: bool = False, **more: Any) -> None:
+        """y = w * x, plus the bias of each output channel if there is one, then ReLU.
+
+        Where it `joins`, there may be `factors` for the weights of each output channel, and `other` to be added.
+        """
         if self.batch:
-            self._here().forward(x, w, bias, y, relu)
+            self._here().forward(x, w, bias, y, relu, **more)
 
     def forward_pool(
         self, x: Any, w: Any, bias: Any, y: Any, relu: bool, window: Any, argmax: Any, pooled: Any

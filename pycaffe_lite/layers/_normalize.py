@@ -197,28 +197,36 @@ apply_norm.cuda(
 
 
 @kernel(
-    "w: T*, bias: T*, mean: T*, inverse: T*, scale: T*, shift: T*, channels: int, depth: int"
-    " -> weights: T*, biases: T*",
+    "bias: T*, means: T*, variances: T*, weight: T*, eps: double, scale: T*, shift: T*, channels: int"
+    " -> factors: T*, biases: T*",
     over="channels",
-    work="depth",
 )
-def fold_norm(c, w, bias, mean, inverse, scale, shift, channels, depth, weights, biases):
-    """The weights (channels x depth) and biases with which a convolution does the work of those behind it."""
-    factor = inverse[c] * scale[c]
-    biases[c] = (bias[c] - mean[c]) * factor + shift[c]
+def fold_norm(c, bias, means, variances, weight, eps, scale, shift, channels, factors, biases):
+    """For each channel the factor of its weights, and the bias, with which a convolution does what is behind it."""
+    part = 0.0 if weight[0] == 0 else 1.0 / weight[0]
+    mean, inverse = T(means[c] * part), T(1 / sqrt(variances[c] * part + eps))
+    factor = inverse * scale[c]
+    factors[c] = factor
+    biases[c] = (bias[c] - mean) * factor + shift[c]
+
+
+fold_norm.cuda("""
+    double part = weight[0] == 0 ? 0 : 1.0 / weight[0];
+    T mean = means[i] * part, inverse = 1 / sqrt(variances[i] * part + eps), factor = inverse * scale[i];
+    factors[i] = factor;
+    biases[i] = (bias[i] - mean) * factor + shift[i];
+""")
+
+
+@kernel("w: T*, factors: T*, channels: int, depth: int -> weights: T*", over="channels", work="depth")
+def scale_weights(c, w, factors, channels, depth, weights):
+    """Weights (channels x depth) times the factor of their channel."""
+    factor = factors[c]
     for j in range(c * depth, (c + 1) * depth):
         weights[j] = w[j] * factor
 
 
-fold_norm.cuda(
-    """
-    int c = i / depth;
-    T factor = inverse[c] * scale[c];
-    if (i % depth == 0) biases[c] = (bias[c] - mean[c]) * factor + shift[c];
-    weights[i] = w[i] * factor;
-""",
-    over="channels * depth",
-)
+scale_weights.cuda("weights[i] = w[i] * factors[i / depth];", over="channels * depth")
 
 
 def normalize_batch(

@@ -1,21 +1,23 @@
-"""Without backward, a convolution does the work of the BatchNorm, Scale and ReLU behind it.
+"""Without backward, a convolution does the work of the BatchNorm, Scale, Eltwise sum and ReLU behind it.
 
-Where there are fewer weights than results, the weights are scaled; that happens anew in every forward, so whoever
-changes a parameter need not know of it. Else the results are, where they lie.
+Its weights are multiplied by a factor for each output channel on their way to the products, or, on a device that
+cannot do that, before them where they are fewer than the results. That happens anew in every forward, so whoever
+changes a parameter need not know of it. Else the results are brought to their scale where they lie.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..layers._normalize import apply_norm, fold_norm
+from ..layers._normalize import apply_norm, fold_norm, scale_weights
 from .fuse_norm import Chain, belongs_to, is_over
+from .fuse_sum import sum_relu
 from .schedule import Binder, Schedule
 from .wire import Node
 
 
 def fuse(schedule: Schedule) -> None:
-    """Join Convolution, BatchNorm, Scale and perhaps ReLU, where only the last one's top is wanted."""
+    """Join Convolution, BatchNorm, Scale and perhaps a sum and ReLU, where only the last one's top is wanted."""
     if schedule.direction == "backward":
         return
     for scale in schedule.graph.nodes:
@@ -24,10 +26,8 @@ def fuse(schedule: Schedule) -> None:
         norm = scale.makers[0]
         front = norm.makers[0]
         if front.layer.type == "Convolution" and front.readers == [norm] and is_over(schedule, norm):
-            chain = Chain(norm, scale)
-            with_relu = chain.with_relu()
-            if not (with_relu and merge(schedule, front, with_relu)):
-                merge(schedule, front, chain)
+            chains = (chain for chain in Chain(norm, scale).prolonged(schedule) if not chain.split)
+            any(merge(schedule, front, chain) for chain in chains)
 
 
 def merge(schedule: Schedule, front: Node, chain: Chain) -> bool:
@@ -48,19 +48,28 @@ def forward(front: Node, chain: Chain, bind: Binder) -> None:
     (z,) = bind(chain.nodes[-1])[1]
     bind(chain.norm)
     bind(chain.scale)
-    conv: Any = front.layer
-    norm: Any = chain.norm.layer
     if not z.count:
         return
+    conv: Any = front.layer
+    norm: Any = chain.norm.layer
     weights, *bias = conv.params
-    chain.use_statistics()
-    affine = norm.mean, norm.inverse, chain.scale.layer.params[0].data, chain.shift()
-    if weights.count < z.count and chain.slope in (0, 1):
-        channels, depth = weights.shape[0], weights.count // weights.shape[0]
-        room = bind.room(weights.count + channels)
-        folded, biases = room[: weights.count], room[weights.count :]
-        fold_norm(weights.data, bias[0].data if bias else norm.zeros, *affine, channels, depth, folded, biases)
-        conv.conv.forward(x.data, folded, biases, z.data, chain.slope == 0)
+    other, joins, relu = chain.other(bind), conv.conv.joins(x.data), chain.slope == 0
+    if chain.slope in (0, 1) and (joins or weights.count < z.count):
+        channels = weights.shape[0]
+        room = bind.room(2 * channels + (0 if joins else weights.count))
+        factors, biases, folded = room[:channels], room[channels : 2 * channels], room[2 * channels :]
+        statistics = *(p.data for p in norm.params), norm.param.eps
+        affine = chain.scale.layer.params[0].data, chain.shift()
+        fold_norm(bias[0].data if bias else norm.zeros, *statistics, *affine, channels, factors, biases)
+        if joins:
+            conv.conv.forward(x.data, weights.data, biases, z.data, relu, factors=factors, other=other)
+            return
+        scale_weights(weights.data, factors, channels, weights.count // channels, folded)
+        conv.conv.forward(x.data, folded, biases, z.data, relu and other is None)
     else:
         conv.conv.forward(x.data, weights.data, bias[0].data if bias else None, z.data)
-        apply_norm(z.data, *affine, chain.slope, *norm.view, z.data)
+        chain.use_statistics()
+        affine = norm.mean, norm.inverse, chain.scale.layer.params[0].data, chain.shift()
+        apply_norm(z.data, *affine, chain.slope if other is None else 1, *norm.view, z.data)
+    if other is not None:
+        sum_relu(z.data, other, chain.slope, z.count, z.data)

@@ -34,7 +34,8 @@ def fuse(schedule: Schedule) -> None:
             norm = scale.makers[0]
             chain = Chain(norm, scale, forgets=is_over(schedule, norm) and norm.top[0].data_memory not in schedule.kept)
             how = merge_forward if schedule.direction == "forward" else merge_backward
-            any(how(schedule, longer) for longer in chain.prolonged(schedule))
+            chains = (longer for longer in chain.prolonged(schedule) if not (longer.total and norm.layer.learnt))  # type: ignore[attr-defined]
+            any(how(schedule, longer) for longer in chains)
 
 
 def belongs_to(norm: Node, scale: Node) -> bool:
@@ -96,7 +97,7 @@ class Chain:
     def with_sum(self, schedule: Schedule) -> Chain | None:
         """The same with the sum that is its only reader, if all else that goes into that is there before."""
         (total, *others) = self.scale.readers or [None]
-        if others or total is None or not is_sum(total) or len(total.bottom) != 2 or self.norm.layer.learnt:  # type: ignore[attr-defined]
+        if others or total is None or not is_sum(total) or len(total.bottom) != 2:
             return None
         last = max(total.makers, key=schedule.graph.nodes.index)
         return replace(self, total=total) if last is self.scale else None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pycaffe_lite import random
-from pycaffe_lite.backend.cpu import pool
+from pycaffe_lite.backend.cpu import pixels, pool, shifts
 from pycaffe_lite.errors import ConfigError
 from pycaffe_lite.net import passes
 from pycaffe_lite.net.net import Net
@@ -245,6 +245,29 @@ def test_forward_only(device, chain, share):
     net = built(source_of(chain), "TEST", np.float32, forward_only=True, share_memory=share)
     names = {f"{name} data" for name in net.graph.kept}
     agree(scored(net), wanted, 2e-5, names & set(wanted[0]))
+
+
+@pytest.mark.parametrize("chain", [name for name, source in CHAINS.items() if "BatchNorm" in source])
+def test_forward_only_where_convolutions_take_factors_and_terms_along(chain, monkeypatch):
+    monkeypatch.setattr(shifts, "pays", lambda of: False)
+    wanted = scored(built(source_of(chain), "TEST", np.float32, without=["all"], forward_only=True))
+    for uses in (0, 4):
+        monkeypatch.setattr(pixels, "USES", uses)
+        monkeypatch.setattr(pixels, "pays", lambda of: True)
+        net = built(source_of(chain), "TEST", np.float32, forward_only=True, share_memory=True)
+        agree(scored(net), wanted, 2e-5, {f"{name} data" for name in net.graph.kept} & set(wanted[0]))
+
+
+@pytest.mark.parametrize("top", ["y", "s"])
+def test_a_sum_goes_into_the_convolution_in_front_of_it(top):
+    inside = "num_output: 32 kernel_size: 1"
+    total = layer("sum", "Eltwise", "s a", top)
+    source = INPUT % LABEL + conv("s", "x", inside=inside) + conv("a", "x", inside=inside) + norm("a") + total
+    wanted = scored(built(source, "TEST", np.float32, without=["all"], forward_only=True))
+    net = built(source, "TEST", np.float32, forward_only=True, share_memory=True)
+    agree(scored(net), wanted, 2e-5, [f"{top} data"])
+    kernels = [kernel.name for kernel in net._runner.plan("forward").program.kernels]
+    assert kernels == ["convolve_pixels", "fold_norm", "convolve_pixels"]
 
 
 def test_a_convolution_takes_the_layers_behind_it_into_its_weights_or_its_results():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -75,17 +77,28 @@ class Convolution(Geometry):
         """Room for the values of x that a thin convolution meets."""
         return workspace("values that are met", self.batch * self.channels * self.positions, like.dtype)
 
-    def forward(self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool = False) -> None:
-        """y = w * x, plus the bias of each output channel, then ReLU."""
+    def joins(self, x: np.ndarray) -> bool:
+        if not self.is_fast(x) or self.is_depthwise:
+            return False
+        return self.dense.joins(x) if self.is_thin else way_of(self.plane, turned=False) is pixels.convolve
+
+    def forward(
+        self, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool = False, **more: Any
+    ) -> None:
+        """y = w * x, plus the bias of each output channel, then ReLU.
+
+        Where it `joins`, the weights of each output channel can be multiplied by `factors` first, and `other`, which
+        is not y, be added in front of the ReLU.
+        """
         with one_run():
             if not self.is_fast(x):
                 im2col.forward(self, x, w, bias, y, relu)
             elif self.is_depthwise:
                 depthwise.convolve(self.plane, x, w, bias, y, relu, turned=False)
             elif self.is_thin:
-                self.dense.forward(self.thinned(x), w, bias, y, relu)
+                self.dense.forward(self.thinned(x), w, bias, y, relu, **more)
             else:
-                dense_convolve(self.plane, x, w, bias, y, relu, turned=False)
+                way_of(self.plane, turned=False)(self.plane, x, w, bias, y, relu, **more)
 
     @property
     def takes_pool(self) -> bool:
@@ -120,7 +133,8 @@ class Convolution(Geometry):
                 self.dense.backward_data(dy, w, met)
                 thin_grad(met, self.batch * self.channels, *self.thinning, dx)
             elif self.turns:
-                dense_convolve(self.plane.turned(), dy, w, None, dx, relu=False, turned=True)
+                plane = self.plane.turned()
+                way_of(plane, turned=True)(plane, dy, w, None, dx, relu=False, turned=True)
             else:
                 deconvolve(self.plane, dy, w, dx)
 
@@ -155,12 +169,8 @@ class Convolution(Geometry):
         add_channels(dy.reshape(self.batch, self.outputs, -1), db)
 
 
-def dense_convolve(
-    of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool, turned: bool
-) -> None:
+def way_of(of: Plane, turned: bool) -> Callable[..., None]:
     """The fastest of three ways, which the shape decides."""
     if not turned and shifts.pays(of):
-        shifts.convolve(of, x, w, bias, y, relu)
-        return
-    way = pixels.convolve if pixels.pays(of) else convolve
-    way(of, x, w, bias, y, relu, turned)
+        return shifts.convolve
+    return pixels.convolve if pixels.pays(of) else convolve

@@ -253,7 +253,7 @@ class Cut:
 
 
 def convolve(
-    of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool, turned: bool
+    of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool, turned: bool = False
 ) -> None:
     """y = w * x. With `turned`, w has the axes of inputs and outputs exchanged and its taps are turned around."""
     cut, bias_rows = Cut(of, turned), None

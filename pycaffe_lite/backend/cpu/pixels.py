@@ -38,7 +38,19 @@ from .plane import (
     Plane,
 )
 from .tile import FLAT, ROWS, WIDTH, multiply_neighbours
-from .vector import LANES, floats_at, load, load_some, multiply, store, store_transposed
+from .vector import (
+    LANES,
+    add,
+    at_least,
+    floats_at,
+    load,
+    load_some,
+    multiply,
+    splat,
+    store,
+    store_some,
+    store_transposed,
+)
 from .workspace import scratch, workspace
 
 # The pass's own numbers in its plan.
@@ -58,13 +70,13 @@ LINES = ceil_div(ROWS, LANES) * LANES  # of a tile in scratch: `store_transposed
 
 
 @kernel(
-    "plan: long*, x: T*, weights: T*, factors: T*, has_factors: int, bias: T*, has_bias: int, floor: T, "
-    "scratch: long*, thread: int, tasks: int -> y: T*",
+    "plan: long*, x: T*, weights: T*, factors: T*, has_factors: int, bias: T*, has_bias: int, other: T*, "
+    "has_other: int, floor: T, scratch: long*, thread: int, tasks: int -> y: T*",
     over="tasks",
     work="1 << 15",
 )
 def convolve_pixels(  # type: ignore[no-untyped-def]
-    i, plan, x, weights, factors, has_factors, bias, has_bias, floor, scratch, thread, tasks, y
+    i, plan, x, weights, factors, has_factors, bias, has_bias, other, has_other, floor, scratch, thread, tasks, y
 ):
     """Task i: some panels of output channels at a block of rows of some images, in one group."""
     panel = i % plan[PANEL_BLOCKS] * plan[PANELS]
@@ -81,15 +93,21 @@ def convolve_pixels(  # type: ignore[no-untyped-def]
         source = offset(sums, plan[BAND_ROOM])
         fill_band(plan, x, image, images, begin, channels, row * plan[STRIDE_Y], plan[BAND_ROWS], source)
     size = plan[OUT_HEIGHT] * plan[OUT_WIDTH]
-    target = offset(y, (image * plan[OUTPUTS] + group * outputs) * size + row * plan[OUT_WIDTH])
+    first = (image * plan[OUTPUTS] + group * outputs) * size + row * plan[OUT_WIDTH]
+    bound = T(FLAT) if has_other != 0 else floor
     in_group = outputs if plan[LINE] > 0 else (outputs + WIDTH - 1) // WIDTH * WIDTH
     for output in range(panel * WIDTH, min((panel + plan[PANELS]) * WIDTH, outputs), WIDTH):
         start = offset(bias, group * plan[BIAS_GROUP] + output) if has_bias != 0 else floats_at(0)
         lines = offset(weights, (group * in_group + output) * channels * plan[TAPS])
         scale = offset(factors, group * outputs + output) if has_factors != 0 else floats_at(0)
         count = min(WIDTH, outputs - output)
-        place = offset(target, output * size)
-        multiply_panel(plan, source, images, rows, lines, scale, has_factors, count, start, floor, sums, place)
+        place = offset(y, first + output * size)
+        multiply_panel(plan, source, images, rows, lines, scale, has_factors, count, start, bound, sums, place)
+        if has_other != 0:
+            for n in range(images):
+                there = n * plan[OUTPUTS] * size
+                terms = offset(other, first + output * size + there)
+                add_terms(terms, offset(place, there), count, size, rows * plan[OUT_WIDTH], floor)
 
 
 @device_function
@@ -125,6 +143,16 @@ def multiply_panel(  # type: ignore[no-untyped-def]
                         place = offset(y, n * plan[OUTPUTS] * size + r * plan[OUT_WIDTH] + q)
                         turn_tile(tile, width, count, outputs, place, size)
                     tile = offset(tile, kept)
+
+
+@device_function
+def add_terms(terms, y, outputs, size, count, floor):  # type: ignore[no-untyped-def]
+    """Add what another blob has at the same positions of some outputs, then take the larger of that and the floor."""
+    for j in range(outputs):
+        for p in range(0, count, LANES):
+            place = j * size + p
+            value = add(load_some(offset(y, place), count - p), load_some(offset(terms, place), count - p))
+            store_some(offset(y, place), at_least(value, splat(floor)), count - p)
 
 
 @device_function
@@ -324,10 +352,10 @@ def pays(of: Plane) -> bool:
 
 
 def convolve(
-    of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool, turned: bool,
-    factors: np.ndarray | None = None,
+    of: Plane, x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, relu: bool, turned: bool = False,
+    factors: np.ndarray | None = None, other: np.ndarray | None = None,
 ) -> None:  # fmt: skip
-    """y = w * x, where the weights of each output have first been multiplied by its factor.
+    """y = w * x, where the weights of each output have first been multiplied by its factor, plus `other`.
 
     With `turned`, w has the axes of inputs and outputs exchanged and its taps are turned around.
     """
@@ -345,4 +373,5 @@ def convolve(
         pad_bias(bias, outputs, of.group, padded)
         bias = padded
     floor, room = 0.0 if relu else FLAT, scratch(cut.scratch)
-    convolve_pixels(cut.plan, x, w, *scale, bias, int(bias is not None), floor, room, 0, cut.tasks, y)
+    more = bias, int(bias is not None), other, int(other is not None)
+    convolve_pixels(cut.plan, x, w, *scale, *more, floor, room, 0, cut.tasks, y)
