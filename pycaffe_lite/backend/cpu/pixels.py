@@ -42,6 +42,7 @@ from .vector import (
     LANES,
     add,
     at_least,
+    fetch_to_write,
     floats_at,
     load,
     load_some,
@@ -136,11 +137,14 @@ def multiply_panel(  # type: ignore[no-untyped-def]
                 for q in range(0, plan[OUT_WIDTH], plan[TILE]):
                     count = min(plan[TILE], plan[OUT_WIDTH] - q)
                     start, start_row = (tile, width) if p > 0 else (bias, 0)
+                    place = offset(y, n * plan[OUTPUTS] * size + r * plan[OUT_WIDTH] + q)
+                    if is_last:
+                        for j in range(outputs):
+                            fetch_to_write(offset(place, j * size))
                     multiply_neighbours(
                         offset(line, q), table, panel, start, start_row, tile, steps, count, vectors, bound
                     )
                     if is_last:
-                        place = offset(y, n * plan[OUTPUTS] * size + r * plan[OUT_WIDTH] + q)
                         turn_tile(tile, width, count, outputs, place, size)
                     tile = offset(tile, kept)
 
