@@ -202,7 +202,7 @@ def on_device(name: str) -> Iterator[Device]:
     ConfigError for another name, DeviceError where the GPU is not there. A net stays where it was made.
     """
     kind, _, number = name.partition(":")
-    if name != "cpu" and (kind != "gpu" or not (number.isdigit() or name == "gpu")):
+    if name != "cpu" and (kind != "gpu" or not (number.isdecimal() or name == "gpu")):
         raise ConfigError(f'on_device: must be "cpu", "gpu" or "gpu:N", got {name!r}')
     device = CPU if name == "cpu" else gpu(int(number) if number else _default_number)
     with using(device):

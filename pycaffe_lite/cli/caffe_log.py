@@ -36,7 +36,7 @@ class Handler(logging.StreamHandler):
 
     def filter(self, record: logging.LogRecord) -> Any:
         least = os.environ.get("GLOG_minloglevel", "")  # noqa: SIM112
-        loud = not least.isdigit() or record.levelno >= logging.INFO + 10 * int(least)
+        loud = not least.isdecimal() or record.levelno >= logging.INFO + 10 * int(least)
         return loud and super().filter(record)
 
     def handleError(self, record: logging.LogRecord) -> None:

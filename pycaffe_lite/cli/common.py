@@ -145,11 +145,11 @@ def _choose_device(args: argparse.Namespace, solver: Any) -> str:
     precision = None if args.precision == "fp32" else args.precision
     device.set_gpu_options(captures=not args.no_graph, tf32=args.tf32, precision=precision)
     if args.keep_data is not None:
-        if not args.keep_data.isdigit():
+        if not args.keep_data.isdecimal():
             raise ConfigError(f"--keep-data: must be a number of megabytes, got {args.keep_data!r}")
         device.set_gpu_options(most_kept_data=int(args.keep_data) << 20)
     if args.gpu is not None:
-        if "," in args.gpu or not args.gpu.isdigit():
+        if "," in args.gpu or not args.gpu.isdecimal():
             raise ConfigError(f"--gpu: must be the number of one GPU, got {args.gpu!r}")
         device.set_device(int(args.gpu))
         device.set_mode_gpu()

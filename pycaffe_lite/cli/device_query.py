@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     runtime = import_cupy().cuda.runtime
     count = runtime.getDeviceCount()
-    if args.gpu != "all" and not (args.gpu.isdigit() and int(args.gpu) < count):
+    if args.gpu != "all" and not (args.gpu.isdecimal() and int(args.gpu) < count):
         raise ConfigError(f"--gpu: must be the number of a GPU, below {count}, or all, got {args.gpu!r}")
     for number in range(count) if args.gpu == "all" else [int(args.gpu)]:
         print(f"{'Device id:':<31}{number}")

@@ -81,10 +81,12 @@ def processor() -> Iterator[Finding]:
     name, _ = processor.processor()
     kind = "AVX-512" if vector.AVX512 else "AVX2" if vector.AVX2 else platform.machine()
     yield Finding(GOOD, "processor", f"{name} ({kind}), {pool.threads()} threads")
-    folder = native.cache_folder()
+    folder, problem = native.cache_folder(), native.cache_problem()
     kernels = len(list(folder.glob("*.o"))) if folder else 0
-    told = f"{folder} ({kernels} kernels)" if folder else "cannot be written: set CAFFE_LITE_CACHE to a folder that can"
-    yield Finding(GOOD if folder else MISSING, "kernel cache", told)
+    told = f"{folder or 'none'} ({kernels} kernels)"
+    if problem:
+        told += f" cannot be written ({problem}): set CAFFE_LITE_CACHE to a folder that can be"
+    yield Finding(MISSING if problem else GOOD, "kernel cache", told)
     yield tried("CPU kernels", lambda: computes(CPU))
 
 

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     blobs, outs = words[2].split(","), words[3].split(",")
     if len(blobs) != len(outs) or len(set(outs)) < len(outs):
         raise ConfigError(f"each blob needs an output of its own, got blobs {words[2]} and outputs {words[3]}")
-    if not words[4].isdigit() or int(words[4]) < 1:
+    if not words[4].isdecimal() or int(words[4]) < 1:
         raise ConfigError(f"BATCHES: must be a number, at least 1, got {words[4]!r}")
     backend = words[5] if len(words) > 5 else "lmdb"
     if backend.lower() not in ("lmdb", "leveldb"):

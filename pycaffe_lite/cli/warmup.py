@@ -12,16 +12,33 @@ from typing import Any
 from ..errors import DataError
 from .summary import add_shape_option
 
-# Kernels that work in place are compiled for it: the layers that people write so.
-IN_PLACE = """
-    layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 4 dim: 8 dim: 8 } } }
+# Kernels that work in place are compiled for it: the layers, and the ways they follow each other, that people write so.
+START = """
+    layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 64 dim: 8 dim: 8 } } }
     layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 2 } } }
+"""
+IN_PLACE = """
     layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
-            convolution_param { num_output: 20 kernel_size: 3 } }
+            convolution_param { num_output: 20 kernel_size: 6 } }
     layer { name: "norm" type: "BatchNorm" bottom: "conv" top: "conv" }
     layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }
     layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
-    layer { name: "ip" type: "InnerProduct" bottom: "conv" top: "ip" inner_product_param { num_output: 10 } }
+    layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param { kernel_size: 2 stride: 2 } }
+    layer { name: "relu2" type: "ReLU" bottom: "pool" top: "pool" }
+    layer { name: "one" type: "Convolution" bottom: "pool" top: "one"
+            convolution_param { num_output: 4 kernel_size: 1 } }
+    layer { name: "two" type: "Convolution" bottom: "pool" top: "two"
+            convolution_param { num_output: 4 kernel_size: 3 pad: 1 } }
+    layer { name: "three" type: "Pooling" bottom: "pool" top: "three"
+            pooling_param { kernel_size: 3 stride: 1 pad: 1 } }
+    layer { name: "four" type: "Convolution" bottom: "pool" top: "four"
+            convolution_param { num_output: 4 kernel_size: 1 } }
+    layer { name: "five" type: "Convolution" bottom: "pool" top: "five"
+            convolution_param { num_output: 4 kernel_size: 1 } }
+    layer { name: "concat" type: "Concat" bottom: "one" bottom: "two" bottom: "three" bottom: "four" bottom: "five"
+            top: "concat" }
+    layer { name: "ip" type: "InnerProduct" bottom: "concat" top: "ip" inner_product_param { num_output: 10 } }
+    layer { name: "relu3" type: "ReLU" bottom: "ip" top: "ip" }
     layer { name: "dropout" type: "Dropout" bottom: "ip" top: "ip" }
     layer { name: "elu" type: "ELU" bottom: "ip" top: "ip" }
     layer { name: "sigmoid" type: "Sigmoid" bottom: "ip" top: "ip" }
@@ -29,6 +46,25 @@ IN_PLACE = """
     layer { name: "softmax" type: "Softmax" bottom: "ip" top: "ip" }
     layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
 """
+BLOCK = """
+    layer {{ name: "{0}a" type: "Convolution" bottom: "{0}" top: "{0}a"
+            convolution_param {{ num_output: 64 kernel_size: 1 }} }}
+    layer {{ name: "{0}norm" type: "BatchNorm" bottom: "{0}a" top: "{0}a" }}
+    layer {{ name: "{0}scale" type: "Scale" bottom: "{0}a" top: "{0}a" scale_param {{ bias_term: true }} }}
+    layer {{ name: "{0}relu" type: "ReLU" bottom: "{0}a" top: "{0}a" }}
+    layer {{ name: "{0}b" type: "Convolution" bottom: "{0}a" top: "{0}b"
+            convolution_param {{ num_output: 64 kernel_size: 1 }} }}
+    layer {{ name: "{0}norm2" type: "BatchNorm" bottom: "{0}b" top: "{0}b" }}
+    layer {{ name: "{0}scale2" type: "Scale" bottom: "{0}b" top: "{0}b" scale_param {{ bias_term: true }} }}
+    layer {{ name: "{0}sum" type: "Eltwise" bottom: "{0}" bottom: "{0}b" top: "{0}c" }}
+    layer {{ name: "{0}relu2" type: "ReLU" bottom: "{0}c" top: "{0}c" }}
+"""
+END = """
+    layer { name: "ip" type: "InnerProduct" bottom: "dataccc" top: "ip" inner_product_param { num_output: 10 } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+USUAL = START + IN_PLACE, "".join([START, *(BLOCK.format(name) for name in ("data", "datac", "datacc")), END])
+INSTEAD = "set CAFFE_LITE_CACHE to a folder that can be, with room for some megabytes"
 COMPILERS = ("compile", "codegen")  # modules of backend.cpu that import numba
 
 
@@ -58,9 +94,9 @@ def run(args: argparse.Namespace) -> int:
     from ..backend.cpu import native, processor
     from ..proto import text  # noqa: F401  (before the clock starts)
 
-    folder = native.cache_folder()
-    if folder is None or not writable(folder):
-        raise DataError(f"the kernel cache {folder or ''} cannot be written; set CAFFE_LITE_CACHE to a folder that can")
+    folder, problem = native.cache_folder(), native.cache_problem()
+    if folder is None or problem:
+        raise DataError(f"the kernel cache {folder or ''} cannot be written ({problem}); {INSTEAD}")
     began, before = time.perf_counter(), native.loaded()
     for path in args.model or [""]:
         start, compiled, there = time.perf_counter(), len(native.compiled), native.loaded()
@@ -68,22 +104,13 @@ def run(args: argparse.Namespace) -> int:
         model(path, args.shape) if path else everything()
         new, taken = len(native.compiled) - compiled, native.loaded() - there
         print(f"{what}: {new} compiled, {taken - new} there already, {time.perf_counter() - start:.1f} s", flush=True)
+    if native.unkept:
+        raise DataError(f"{len(native.unkept)} of them could not be kept: the cache {folder} took no more; {INSTEAD}")
     files = list(folder.glob("*.o"))
     size = sum(path.stat().st_size for path in files) / 1e6
     print(f"{native.loaded() - before} kernels in {time.perf_counter() - began:.1f} s; {processor.processor()[0]}")
     print(f"cache: {folder} ({len(files)} files, {size:.1f} MB)")
     return 0
-
-
-def writable(folder: Any) -> bool:
-    """Whether a file can be made there."""
-    import tempfile
-
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
 
 
 def model(path: str, shapes: Sequence[str] = ()) -> None:
@@ -101,14 +128,16 @@ def model(path: str, shapes: Sequence[str] = ()) -> None:
 
 
 def compile_net(param: Any) -> None:
-    """Compile what the plans of a net launch; nothing is run."""
+    """Compile what the plans of a net launch, its memory shared or not; nothing is run."""
     from ..net.net import Net
     from ..proto import caffe_pb2
 
-    net = Net.from_proto(param)
-    net.runner.plan("forward").program.compile()
-    if param.state.phase == caffe_pb2.TRAIN:
-        net.runner.plan("backward").program.compile()
+    trains = param.state.phase == caffe_pb2.TRAIN
+    for shares in (False, True):  # then blobs lie elsewhere, and other kernels work in place
+        net = Net.from_proto(param, share_memory=shares, forward_only=shares and not trains)
+        net.runner.plan("forward").program.compile()
+        if trains:
+            net.runner.plan("backward").program.compile()
 
 
 def launch_once() -> None:
@@ -152,7 +181,8 @@ def everything() -> None:
             importlib.import_module(f"{cpu.__name__}.{module.name}")
     updates(RULES, PENALTIES)
     link(entry(kernel, np.dtype(np.float32)) for kernel in list(Kernel.every))
-    for phase in (caffe_pb2.TRAIN, caffe_pb2.TEST):
-        net = text.parse(IN_PLACE, NetParameter())
-        net.state.phase = phase
-        compile_net(net)
+    for source in USUAL:
+        for phase in (caffe_pb2.TRAIN, caffe_pb2.TEST):
+            net = text.parse(source, NetParameter())
+            net.state.phase = phase
+            compile_net(net)

@@ -52,6 +52,17 @@ def test_two_processes_compile_at_once_and_a_third_does_not(tmp_path: Path) -> N
     assert ends(start(CAFFE_LITE_CACHE=str(tmp_path)))[0] == "0 False"
 
 
+def test_a_cache_that_takes_no_more_is_said_once_and_one_that_is_full_of_kernels_is_quiet(tmp_path: Path) -> None:
+    full = "from pycaffe_lite.backend.cpu import native\ndef _write(*_): raise OSError(28, 'No space left on device')\n"
+    full += f"native._write = _write\n{PROGRAM}"
+    out, err = ends(start("-c", full, CAFFE_LITE_CACHE=str(tmp_path)))
+    assert out == "3 True"
+    assert err.count("cannot be written (No space left on device)") == 1
+    ends(start(CAFFE_LITE_CACHE=str(tmp_path)))
+    assert ends(start("-c", full, CAFFE_LITE_CACHE=str(tmp_path))) == ("0 False", "")
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in tmp_path.iterdir())  # other users may run them
+
+
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names processors of another kind")
 def test_what_was_made_for_another_processor_is_not_used(tmp_path: Path) -> None:
     other = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2"}

@@ -152,6 +152,7 @@ CASES = {
         [*TRAIN, "--threads", "0"],
         r"^--threads: must be a number of threads from 1 to 1024, got '0'",
     ),
+    "threads that are no digits": (None, [*TRAIN, "--threads", "²"], r"^--threads: .* got '²'"),
     "threads": (None, [*TRAIN, "--threads", "many"], r"^--threads: .* got 'many'"),
     "iterations": (None, [*TRAIN, "--iterations=-1"], r"^--iterations: must not be negative, got -1"),
     "log-dir": (None, [*TRAIN, "--log-dir", "empty/logs"], r"^--log-dir empty/logs: cannot be written: "),

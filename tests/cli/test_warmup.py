@@ -9,9 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from pycaffe_lite.backend.cpu import native
+from pycaffe_lite.cli import main
+from pycaffe_lite.cli import warmup as command
 from pycaffe_lite.data.mnist import Digits, write_database
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import zoo
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def warmup(cache: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -66,6 +73,29 @@ def test_refuses_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "caffe-lite warmup: error: the kernel cache" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_refuses_to_have_done_what_was_not_kept(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(native, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(native, "unkept", ["fill-float32"])
+    assert main(["warmup", "--model", str(data_net(tmp_path / "net.prototxt", "a")), "--shape", "data=2,1,4,4"]) == 1
+    assert "1 of them could not be kept: the cache" in capsys.readouterr().err
+
+
+def test_covers_the_nets_that_people_train(tmp_path: Path, monkeypatch) -> None:
+    """Also those kernels that are made because something works in place."""
+    linked: list[native.Code] = []
+    monkeypatch.setattr(native, "link", lambda codes: linked.extend(codes) or [0] * len(linked))
+    monkeypatch.setattr("pycaffe_lite.backend.cpu.program.link", lambda codes: linked.extend(codes) or [0] * 9999)
+    monkeypatch.setattr(command, "launch_once", lambda: None)
+    command.everything()
+    ahead = {code.key for code in linked}
+    for source in zoo.NETS.values():
+        linked.clear()
+        path = tmp_path / "net.prototxt"
+        path.write_text(source(2))
+        command.model(str(path))
+        assert not {code.label for code in linked if code.key not in ahead}
 
 
 def test_refuses_a_net_that_is_none(tmp_path: Path) -> None:

@@ -16,8 +16,11 @@ import numpy as np
 import pytest
 
 import pycaffe_lite as caffe
+from pycaffe_lite import ops
 from pycaffe_lite.backend.cpu import pool
+from pycaffe_lite.backend.cpu.program import Program
 from pycaffe_lite.errors import CaffeError
+from pycaffe_lite.kernel import recording
 from pycaffe_lite.proto import SolverParameter, text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,6 +117,22 @@ def test_the_number_of_threads_may_change_while_nets_run():
     for run in running:
         for mine, theirs in zip(alone, run.result(), strict=True):
             np.testing.assert_array_equal(mine, theirs)
+
+
+def test_threads_that_the_system_does_not_start_are_done_without(monkeypatch, caplog):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    program, y = Program(), np.zeros(100_000, np.float32)
+    with recording(program):
+        ops.fill(3, y.size, y)
+    table = program.compile()
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    alone = pool.Pool(4)
+    alone.run(table.ctypes.data, 0, len(table))
+    alone.close()
+    assert (y == 3).all()
+    assert "4 threads wanted, but the system starts no more than 1" in caplog.text
 
 
 def in_threads(count: int, call: Callable[[int], Any]) -> list[Any]:

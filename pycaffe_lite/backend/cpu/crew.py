@@ -71,6 +71,7 @@ def _start(codes: Sequence[Code], numbers: Iterator[int]) -> Helper | None:
         results = os.memfd_create("caffe-lite-kernels")
     except OSError:
         return None
+    main = os.getpid()
     # A thread that is in the midst of compiling would be gone in the helper, its lock taken for ever.
     with global_compiler_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, about threads and fork: see above
@@ -84,6 +85,8 @@ def _start(codes: Sequence[Code], numbers: Iterator[int]) -> Helper | None:
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is answered by the main process, which ends this one
         for number in numbers:
+            if os.getppid() != main:  # it has been killed
+                break
             content = pickle.dumps((number, codes[number].compile()))
             os.write(results, len(content).to_bytes(4, "little") + content)
     finally:

@@ -36,23 +36,25 @@ _lock = threading.RLock()
 
 @cache
 def cache_folder() -> Path | None:
-    """Where object code is kept ($CAFFE_LITE_CACHE, else the user's cache folder); None if nothing can be written."""
+    """Where object code is kept: $CAFFE_LITE_CACHE, else in the user's cache folder; None for a user without a home."""
     base = os.environ.get("CAFFE_LITE_CACHE")
-    # Where there is no home at all (a container's user without an entry) "~" stays, which cannot be made.
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     folder = Path(base) if base else Path(home) / "caffe-lite"
+    return None if str(folder).startswith("~") else folder  # where there is no home at all, "~" stays
+
+
+def cache_problem() -> str | None:
+    """Why nothing can be kept in the cache folder; None if it can."""
+    folder = cache_folder()
+    if folder is None:
+        return "this user has no home folder"
     try:
-        if str(folder).startswith("~"):
-            raise OSError("this user has no home folder")
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
     except OSError as error:
-        log.warning(
-            "kernel cache %s cannot be written (%s): kernels are compiled anew in every process; "
-            "set CAFFE_LITE_CACHE to a folder that can be", folder, error.strerror or error,
-        )  # fmt: skip
-        return folder if folder.is_dir() else None
+        return error.strerror or str(error)
+    return None
 
 
 @cache
@@ -116,19 +118,39 @@ def _read(path: Path) -> tuple[str, bytes] | None:
     return body[4 : 4 + length].decode(), body[4 + length :]
 
 
-def _write(path: Path, symbol: str, code: bytes) -> None:
-    """Keep object code; a rename makes the file appear whole, whoever else is writing it."""
-    body = struct.pack("<I", len(symbol)) + symbol.encode() + code
-    name = ""
+unkept: list[str] = []  # what this process has compiled and could not keep
+
+
+def _keep(code: Code, symbol: str, content: bytes) -> None:
+    """Write object code into the cache; where that does not work, it is said once, and nothing else happens."""
+    folder = cache_folder()
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            name = file.name
+        if folder is None:
+            raise OSError("this user has no home folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / code.file, symbol, content)
+    except OSError as error:
+        if not unkept:
+            log.warning(
+                "kernel cache%s cannot be written (%s): what it lacks is compiled anew in every process; "
+                "set CAFFE_LITE_CACHE to a folder that can be", f" {folder}" if folder else "", error.strerror or error,
+            )  # fmt: skip
+        unkept.append(code.label)
+
+
+def _write(path: Path, symbol: str, code: bytes) -> None:
+    """Write a cache file; a rename makes it appear whole, whoever else is writing it."""
+    body = struct.pack("<I", len(symbol)) + symbol.encode() + code
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
             file.write(_MAGIC + hashlib.sha256(body).digest() + body)
-        os.replace(name, path)
-    except OSError:  # cache_folder() has said so already, or the disk has become full
-        if name:
+            file.close()
+            os.chmod(file.name, 0o644)  # in an image, another user may run what root has warmed up
+            os.replace(file.name, path)
+        except OSError:
             with suppress(OSError):
-                os.unlink(name)
+                os.unlink(file.name)
+            raise
 
 
 _loaded: dict[str, int] = {}
@@ -146,6 +168,7 @@ class Code:
     def __init__(self, function: FunctionType, label: str, compiler: str, *how: Any):
         self.function, self.label, self.compiler, self.how = function, label, compiler, how
         self.key = _key(function, repr((label, compiler, how)))
+        self.file = f"{label}-{self.key}.o"
 
     def compile(self) -> tuple[str, bytes]:
         """Its symbol and object code."""
@@ -159,10 +182,10 @@ def link(codes: Iterable[Code]) -> list[int]:
     codes = list(codes)
     with _lock:
         wanted = {code.key: code for code in codes if code.key not in _loaded}
-        folder = cache_folder() if wanted else None
+        folder = cache_folder()
         found, missing = dict[str, tuple[str, bytes]](), []
         for key, code in wanted.items():
-            kept = _read(folder / f"{code.label}-{key}.o") if folder else None
+            kept = _read(folder / code.file) if folder else None
             if kept:
                 found[key] = kept
             else:
@@ -172,8 +195,7 @@ def link(codes: Iterable[Code]) -> list[int]:
 
             for code, made in compile_all(missing):
                 compiled.append(code.label)
-                if folder:
-                    _write(folder / f"{code.label}-{code.key}.o", *made)
+                _keep(code, *made)
                 found[code.key] = made
         _loaded.update(zip(found, linker.link(list(found.values()))))
         return [_loaded[code.key] for code in codes]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError
+from ...logs import log
 from . import launcher, quota, workspace
 from .native import function_address
 
@@ -40,8 +41,22 @@ class Pool:
         serve = ctypes.CFUNCTYPE(ctypes.c_int, pointer, pointer, pointer, i64, i64)
         self._serve = serve(function_address(launcher.serve, "long*, int, int"))
         self._threads = [threading.Thread(target=self._work, args=(i,), daemon=True) for i in range(1, count)]
-        for thread in self._threads:
+        started = [thread for thread in self._threads if self._starts(thread)]
+        if len(started) < len(self._threads):
+            log.warning(
+                "%d threads wanted, but the system starts no more than %d for this process; "
+                "results are the same, with --threads or CAFFE_LITE_THREADS nothing more is tried",
+                count, len(started) + 1,
+            )  # fmt: skip
+        self._threads = started
+
+    @staticmethod
+    def _starts(thread: threading.Thread) -> bool:
+        try:
             thread.start()
+        except RuntimeError:  # a limit on processes, or no memory for its stack
+            return False
+        return True
 
     def _work(self, number: int) -> None:
         result = ctypes.c_int64()
@@ -88,7 +103,7 @@ def default_threads() -> int:
 
 
 def _checked(count: Any, what: str) -> int:
-    if not str(count).isdigit() or not 1 <= int(count) <= 1024:
+    if not str(count).isdecimal() or not 1 <= int(count) <= 1024:
         raise ConfigError(f"{what}: must be a number of threads from 1 to 1024, got {count!r}")
     return int(count)
 
