@@ -42,11 +42,11 @@ from .vector import (
     LANES,
     add,
     at_least,
-    fetch_to_write,
     floats_at,
     load,
     load_some,
     multiply,
+    prefetch_to_write,
     splat,
     store,
     store_some,
@@ -140,7 +140,7 @@ def multiply_panel(  # type: ignore[no-untyped-def]
                     place = offset(y, n * plan[OUTPUTS] * size + r * plan[OUT_WIDTH] + q)
                     if is_last:
                         for j in range(outputs):
-                            fetch_to_write(offset(place, j * size))
+                            prefetch_to_write(offset(place, j * size))
                     multiply_neighbours(
                         offset(line, q), table, panel, start, start_row, tile, steps, count, vectors, bound
                     )

@@ -20,7 +20,7 @@ from .chunks import Chunks
 from .gemm import ceil_div, tile_height
 from .panels import pack
 from .tile import FLAT, WIDTH, multiply_tile
-from .vector import LANES, add, fetch, floats_at, load, load_some, store_some
+from .vector import LANES, add, floats_at, load, load_some, prefetch, store_some
 
 # The numbers of a plan: channels in all and in a group of both factors, and how the sum is cut.
 (
@@ -103,7 +103,14 @@ def multiply_lines(plan, a, a_row, rows, panels, count, coming, begun, sums):  #
             )
 
 
-<<<<<<< HEAD
+@device_function
+def fetch_rows(a, a_row, rows, count):  # type: ignore[no-untyped-def]
+    """Begin to bring `count` numbers of some rows to the cache."""
+    for r in range(rows):
+        for j in range(0, count, LANES):
+            prefetch(offset(a, r * a_row + j))
+
+
 @kernel(
     "partial: T*, chunks: int, rows: int, width: int, line: int, adds: int -> dw: T*",
     over="rows",
@@ -111,19 +118,6 @@ def multiply_lines(plan, a, a_row, rows, panels, count, coming, begun, sums):  #
 )
 def add_chunks(i, partial, chunks, rows, width, line, adds, dw):  # type: ignore[no-untyped-def]
     """Row i of dw = or += the partial sums of every chunk, in their order."""
-=======
-@device_function
-def fetch_rows(a, a_row, rows, count):  # type: ignore[no-untyped-def]
-    """Begin to bring `count` numbers of some rows to the cache."""
-    for r in range(rows):
-        for j in range(0, count, LANES):
-            fetch(offset(a, r * a_row + j))
-
-
-@kernel("partial: T*, chunks: int, rows: int, width: int, line: int -> dw: T*", over="rows", work="chunks * width // 4")
-def add_chunks(i, partial, chunks, rows, width, line, dw):  # type: ignore[no-untyped-def]
-    """Row i of dw += the partial sums of every chunk, in their order."""
->>>>>>> 31c4620 (Lines that a convolution is to write, and rows that a 1x1's gradient of weights is to read, are fetched ahead: up to 10 % of the first stage of ResNet-50)
     target = offset(dw, i * width)
     for j in range(0, width, LANES):
         total = load(offset(partial, i * line + j))

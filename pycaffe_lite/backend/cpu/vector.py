@@ -71,16 +71,6 @@ def settle():  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
-def fetch(p):  # type: ignore[no-untyped-def]
-    """Begin to bring the cache line at `p` to L2; nothing happens if no memory is there."""
-    raise NotImplementedError("compiled code only")
-
-
-def fetch_to_write(p):  # type: ignore[no-untyped-def]
-    """Begin to bring the cache line at `p` to L1, to be written soon."""
-    raise NotImplementedError("compiled code only")
-
-
 def splat(value):  # type: ignore[no-untyped-def]
     """A vector with this number in every lane."""
     raise NotImplementedError("compiled code only")

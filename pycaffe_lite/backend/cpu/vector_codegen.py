@@ -71,15 +71,9 @@ def emit_stream(builder: Any, pointer: Any, value: Any) -> None:
     store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
 
 
-<<<<<<< HEAD
 def emit_prefetch(builder: Any, pointer: Any, writes: int) -> None:
     prefetch = intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [POINTER, I32, I32, I32])
     builder.call(prefetch, [pointer, *(ir.Constant(I32, n) for n in (writes, 2, 1))])
-=======
-def emit_fetch(builder: Any, pointer: Any, write: int, near: int) -> None:
-    fetch = intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [POINTER, I32, I32, I32])
-    builder.call(fetch, [pointer, *(ir.Constant(I32, n) for n in (write, near, 1))])
->>>>>>> 31c4620 (Lines that a convolution is to write, and rows that a 1x1's gradient of weights is to read, are fetched ahead: up to 10 % of the first stage of ResNet-50)
 
 
 def emit_mask(builder: Any, count: Any) -> Any:
@@ -305,13 +299,8 @@ fixed(vector.load_between, FLOATS, (FLOAT_POINTER, INT, INT), emit_load_between)
 generic(vector.store, lambda p, value: NOTHING, 2, emit_store)
 generic(vector.store_some, lambda p, value, count: NOTHING, 3, emit_store_some)
 fixed(vector.stream, NOTHING, (FLOAT_POINTER, FLOATS), emit_stream)
-<<<<<<< HEAD
 fixed(vector.prefetch, NOTHING, (FLOAT_POINTER,), lambda b, p: emit_prefetch(b, p, 0))
 fixed(vector.prefetch_to_write, NOTHING, (FLOAT_POINTER,), lambda b, p: emit_prefetch(b, p, 1))
-=======
-fixed(vector.fetch, NOTHING, (FLOAT_POINTER,), lambda b, p: emit_fetch(b, p, 0, 2))
-fixed(vector.fetch_to_write, NOTHING, (FLOAT_POINTER,), lambda b, p: emit_fetch(b, p, 1, 3))
->>>>>>> 31c4620 (Lines that a convolution is to write, and rows that a 1x1's gradient of weights is to read, are fetched ahead: up to 10 % of the first stage of ResNet-50)
 fixed(vector.settle, NOTHING, (), lambda b: b.fence("seq_cst"))
 fixed(vector.xor, INTS, (INTS, INTS), lambda b, x, y: b.xor(x, y))
 fixed(vector.product_low, INTS, (INTS, INTS), lambda b, x, y: b.mul(x, y))
