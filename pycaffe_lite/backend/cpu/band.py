@@ -28,7 +28,9 @@ from .plane import (
     SLICE,
     STRIDE_X,
 )
-from .vector import LANES, evens, load, load_some, splat, store
+from .vector import LANES, above, choose, evens, load, load_some, splat, steps, store, whole
+
+HALF = LANES // 2
 
 
 @device_function
@@ -46,6 +48,25 @@ def copy_run(source, target, count):  # type: ignore[no-untyped-def]
         store(offset(target, j), load(offset(source, j)))
     if whole < count:
         store(offset(target, whole), load_some(offset(source, whole), count - whole))
+
+
+@device_function
+def copy_rows(source, pitch, rows, target, count):  # type: ignore[no-untyped-def]
+    """Rows of `count` numbers, to one behind the other."""
+    first = 0
+    if count % LANES == HALF:  # two rows are whole vectors, one of which holds the end of one and the next one's begin
+        low = above(whole(HALF), steps(0, 1))
+        for first in range(0, rows - 1, 2):
+            line, place = offset(source, first * pitch), offset(target, first * count)
+            for j in range(0, count - HALF, LANES):
+                store(offset(place, j), load(offset(line, j)))
+            both = choose(low, load(offset(line, count - HALF)), load(offset(line, pitch - HALF)))
+            store(offset(place, count - HALF), both)
+            for j in range(HALF, count, LANES):
+                store(offset(place, count + j), load(offset(line, pitch + j)))
+        first = rows // 2 * 2
+    for r in range(first, rows):
+        copy_run(offset(source, r * pitch), offset(target, r * count), count)
 
 
 @device_function

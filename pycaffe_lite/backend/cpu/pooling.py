@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ...kernel import T, device_function, kernel
+from ...kernel import T, device_function, inline_function, kernel
 from .atoms import offset
-from .band import copy_run, copy_strided
+from .band import copy_rows, copy_run, copy_strided
 from .channels import put
 from .gemm import ceil_div
 from .vector import (
@@ -27,6 +27,7 @@ from .vector import (
     evens,
     floats_at,
     load,
+    load_ints,
     load_some,
     multiply_add,
     odds,
@@ -44,7 +45,7 @@ MOST_TAPS = 1024
 # A plan: sizes, the layout of a band, where two lists begin: how the phases of a row are made (so much padding, then
 # numbers from a column of the plane on, then padding), and for each tap where it is in the band and in the plane.
 H, W, OH, OW, KH, KW, SH, SW, PH, PW, STRIPS, STRIP, PITCH, PHASES, PLACES, METHOD, LISTS = range(17)
-PAIRS, MAXIMA, MEANS = range(3)
+PAIRS, SQUARES, MAXIMA, MEANS = range(4)
 COLUMN, LEFT, COUNT, RIGHT, PHASE_FIELDS = range(5)
 
 
@@ -137,6 +138,35 @@ def take_pairs(plane, w, oh, ow, kh, sh, y, argmax):  # type: ignore[no-untyped-
 
 
 @device_function
+def take_squares(plan, plane, band, y, argmax):  # type: ignore[no-untyped-def]
+    """Maxima of a small plane of windows of 2 x 2, side by side: of all at once, whatever row they are in."""
+    w, size = plan[W], plan[OH] * plan[OW]
+    upper, lower = band, offset(band, plan[PITCH])
+    copy_rows(plane, 2 * w, plan[OH], upper, w)
+    copy_rows(offset(plane, w), 2 * w, plan[OH], lower, w)
+    places = offset(plan, plan[PLACES])
+    right, below = whole(1), whole(w)
+    for o in range(0, size, LANES):
+        a, b = load(offset(upper, 2 * o)), load(offset(upper, 2 * o + LANES))
+        c, d = load(offset(lower, 2 * o)), load(offset(lower, 2 * o + LANES))
+        place = load_ints(places, o)
+        most, best = higher(evens(a, b), place, splat(T(LOWEST)), whole(-1))
+        most, best = higher(odds(a, b), add(place, right), most, best)
+        place = add(place, below)
+        most, best = higher(evens(c, d), place, most, best)
+        most, best = higher(odds(c, d), add(place, right), most, best)
+        put(offset(y, o), most, size - o)
+        put(offset(argmax, o), best, size - o)
+
+
+@inline_function
+def higher(value, place, most, best):  # type: ignore[no-untyped-def]
+    """The higher of two numbers, and its place."""
+    wins = above(value, most)
+    return choose(wins, value, most), choose(wins, place, best)
+
+
+@device_function
 def pool_strip(plan, spans, plane, first, last, band, y, argmax):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of a plane's outputs, by way of a band."""
     needed = (last - 1 - first) * plan[SH] + plan[KH]
@@ -153,6 +183,8 @@ def pool_plane(plan, spans, plane, band, y, argmax):  # type: ignore[no-untyped-
     """A whole plane."""
     if plan[METHOD] == PAIRS:
         take_pairs(plane, plan[W], plan[OH], plan[OW], plan[KH], plan[SH], y, argmax)
+    elif plan[METHOD] == SQUARES:
+        take_squares(plan, plane, band, y, argmax)
     else:
         for first in range(0, plan[OH], plan[STRIP]):
             pool_strip(plan, spans, plane, first, min(first + plan[STRIP], plan[OH]), band, y, argmax)
@@ -168,17 +200,10 @@ def pool_planes(i, plan, x, spans, scratch, thread, tasks, work, y, argmax):  # 
     plane, first = i // plan[STRIPS], i % plan[STRIPS] * plan[STRIP]
     last, out = min(first + plan[STRIP], plan[OH]), plane * plan[OH] * plan[OW]
     band, source = floats_at(scratch[thread]), offset(x, plane * plan[H] * plan[W])
-    pool_strip(plan, spans, source, first, last, band, offset(y, out), offset(argmax, out))
-
-
-@kernel(
-    "x: T*, planes: int, h: int, w: int, oh: int, ow: int, kh: int, sh: int -> y: T*, argmax: int*",
-    over="planes",
-    work=f"oh * (ow + {LANES - 1}) // {LANES} * (8 * kh + 8)",
-)
-def max_pool_pairs(i, x, planes, h, w, oh, ow, kh, sh, y, argmax):  # type: ignore[no-untyped-def]
-    """A plane, straight from where it is."""
-    take_pairs(offset(x, i * h * w), w, oh, ow, kh, sh, offset(y, i * oh * ow), offset(argmax, i * oh * ow))
+    if plan[STRIPS] == 1:
+        pool_plane(plan, spans, source, band, offset(y, out), offset(argmax, out))
+    else:
+        pool_strip(plan, spans, source, first, last, band, offset(y, out), offset(argmax, out))
 
 
 def max_pool(x: Any, *rest: Any) -> bool:
@@ -193,12 +218,10 @@ def average_pool(x: Any, *rest: Any) -> bool:
 
 def launch(of: PlanePool, x: Any, y: Any, argmax: Any) -> bool:
     """Pool planes as they lie."""
-    if of.is_pairs:
-        max_pool_pairs(x, of.planes, of.h, of.w, of.oh, of.ow, of.kh, of.sh, y, argmax)
-    elif of.pays:
+    if of.pays:
         work = of.strip * (ceil_div(of.ow, LANES) * (3 * of.kh * of.kw + 8) + of.sh * (of.w // LANES + 4) * 2)
         pool_planes(of.plan, x, of.spans, scratch(4 * of.floats), 0, of.planes * of.strips, work, y, argmax)
-    return of.is_pairs or of.pays
+    return of.pays
 
 
 @dataclass(frozen=True)
@@ -219,14 +242,18 @@ class PlanePool:
     mean: bool = False
 
     @property
-    def is_pairs(self) -> bool:
+    def method(self) -> int:
+        """How it is computed."""
         inside = self.ph == self.pw == 0 and 2 * self.ow <= self.w and (self.oh - 1) * self.sh + self.kh <= self.h
-        return self.kw == self.sw == 2 and inside and not self.mean
+        if self.mean or not inside or not self.kw == self.sw == 2:
+            return MEANS if self.mean else MAXIMA
+        squares = self.kh == self.sh == 2 and 2 * self.ow == self.w and self.ow % LANES
+        return SQUARES if squares and self.oh * self.w <= ROOM // 2 else PAIRS
 
     @property
     def pays(self) -> bool:
         """Whether the window is not huge."""
-        return self.kh * self.kw <= MOST_TAPS
+        return self.kh * self.kw <= MOST_TAPS or self.method == PAIRS
 
     @property
     def phase(self) -> int:
@@ -235,12 +262,16 @@ class PlanePool:
 
     @property
     def pitch(self) -> int:
-        """From row to row of a band."""
+        """From row to row of a band; SQUARES has two, of all upper and of all lower rows."""
+        if self.method == SQUARES:
+            return ceil_div(self.oh * self.w, 2 * LANES) * 2 * LANES
         return self.phase * min(self.sw, self.kw)
 
     @property
     def strip(self) -> int:
         """Rows of outputs that a band is for."""
+        if self.method in (PAIRS, SQUARES):
+            return self.oh
         return max(1, min(self.oh, (ROOM // self.pitch - self.kh) // self.sh + 1))
 
     @property
@@ -250,6 +281,8 @@ class PlanePool:
     @property
     def floats(self) -> int:
         """Room for a band."""
+        if self.method in (PAIRS, SQUARES):
+            return 2 * self.pitch + 2 * LANES if self.method == SQUARES else 0
         return ((self.strip - 1) * self.sh + self.kh) * self.pitch + 2 * LANES
 
     @property
@@ -265,11 +298,15 @@ class PlanePool:
     @property
     def plan(self) -> np.ndarray:
         kh, kw, sw, w = self.kh, self.kw, self.sw, self.w
+        if self.method in (PAIRS, SQUARES):
+            outputs = np.arange(ceil_div(self.oh * self.ow, LANES) * LANES)
+            corners = (2 * outputs + outputs // self.ow * w).astype(np.int32).view(np.int64)
+            cut = 1, self.oh, self.pitch, LISTS, LISTS, self.method
+            return np.array([*astuple(self)[1:-1], *cut, *corners], np.int64)
         taps = [(a, b) for a in range(kh) for b in range(kw)]
         places = [n for a, b in taps for n in (a * self.pitch + b % sw * self.phase + b // sw, a * w + b)]
         phases = [n for f in range(min(sw, kw)) for n in phase_fields(f - self.pw, sw, w, self.phase)]
-        method = MEANS if self.mean else PAIRS if self.is_pairs else MAXIMA
-        cut = self.strips, self.strip, self.pitch, LISTS, LISTS + len(phases), method
+        cut = self.strips, self.strip, self.pitch, LISTS, LISTS + len(phases), self.method
         return np.array([*astuple(self)[1:-1], *cut, *phases, *places], np.int64)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from ...kernel import T, device_function, kernel
 from . import pixels
 from .atoms import offset
-from .band import copy_run, zero_run
+from .band import copy_rows, copy_run, zero_run
 from .gemm import ceil_div, collide, tile_height, wanted_tasks
 from .panels import merge
 from .plane import (
@@ -37,13 +37,12 @@ from .plane import (
 )
 from .pooling import PlanePool, pool_plane
 from .tile import FLAT, ROWS, WIDTH, multiply_listed
-from .vector import LANES, above, choose, floats_at, load, steps, store, whole
+from .vector import LANES, floats_at
 from .workspace import scratch
 
 # The pass's own numbers in its plan, behind the sizes; then the table of places.
 TILE, BLOCK, BLOCKS, ROWS_OF_COPY, PITCH, PLANES, BAND, POOLED, TABLE = range(TAPS + 1, TAPS + 10)
 
-HALF = LANES // 2
 FEW_CHANNELS = 4
 ROOM = 1 << 16  # floats in the copies of an image: half of the second cache at most
 
@@ -125,25 +124,6 @@ def shift_channels(plan, x, channels, copies):  # type: ignore[no-untyped-def]
                     zero_run(offset(target, left + count), right)
                     target = offset(target, out_width)
             zero_run(target, below * out_width)
-
-
-@device_function
-def copy_rows(source, pitch, rows, target, count):  # type: ignore[no-untyped-def]
-    """Rows of `count` numbers, to one behind the other."""
-    first = 0
-    if count % LANES == HALF:  # two rows are whole vectors, one of which holds the end of one and the next one's begin
-        low = above(whole(HALF), steps(0, 1))
-        for first in range(0, rows - 1, 2):
-            line, place = offset(source, first * pitch), offset(target, first * count)
-            for j in range(0, count - HALF, LANES):
-                store(offset(place, j), load(offset(line, j)))
-            both = choose(low, load(offset(line, count - HALF)), load(offset(line, pitch - HALF)))
-            store(offset(place, count - HALF), both)
-            for j in range(HALF, count, LANES):
-                store(offset(place, count + j), load(offset(line, pitch + j)))
-        first = rows // 2 * 2
-    for r in range(first, rows):
-        copy_run(offset(source, r * pitch), offset(target, r * count), count)
 
 
 @dataclass(frozen=True)

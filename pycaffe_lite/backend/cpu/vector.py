@@ -31,6 +31,11 @@ def load(p):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
+def load_ints(p, first):  # type: ignore[no-untyped-def]
+    """The vector of int32 from number `first` on, in a list of int32 that begins at the pointer to int64 `p`."""
+    raise NotImplementedError("compiled code only")
+
+
 def load_some(p, count):  # type: ignore[no-untyped-def]
     """The first `count` lanes of the vector at `p`, zero in the others, whose memory is not touched."""
     raise NotImplementedError("compiled code only")

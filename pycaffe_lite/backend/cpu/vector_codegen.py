@@ -61,6 +61,10 @@ def emit_load(builder: Any, pointer: Any) -> Any:
     return builder.load(pointer, align=4, typ=VECTOR)
 
 
+def emit_load_ints(builder: Any, pointer: Any, first: Any) -> Any:
+    return builder.load(builder.gep(pointer, [first], source_etype=I32), align=4, typ=INTEGERS)
+
+
 def emit_store(builder: Any, pointer: Any, value: Any) -> None:
     # Numba's pointers still have an element type, for which a vector would be the wrong thing.
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=4)
@@ -294,6 +298,7 @@ INT, NOTHING = types.int64, types.void
 fixed(vector.floats_at, FLOAT_POINTER, (INT,), lambda b, address: b.inttoptr(address, POINTER))
 fixed(vector.longs, LONG_POINTER, (FLOAT_POINTER,), lambda b, p: b.bitcast(p, I64.as_pointer()))
 fixed(vector.load, FLOATS, (FLOAT_POINTER,), emit_load)
+fixed(vector.load_ints, INTS, (LONG_POINTER, INT), emit_load_ints)
 fixed(vector.load_some, FLOATS, (FLOAT_POINTER, INT), emit_load_some)
 fixed(vector.load_between, FLOATS, (FLOAT_POINTER, INT, INT), emit_load_between)
 generic(vector.store, lambda p, value: NOTHING, 2, emit_store)
