@@ -115,11 +115,13 @@ class Cpu:
         return Chain(ranges)
 
     def gemm(
-        self, a: Any, b: Any, out: Any, m: int, n: int, k: int, trans_a: bool, trans_b: bool, accumulate: bool
-    ) -> None:
+        self, a: Any, b: Any, out: Any, m: int, n: int, k: int, trans_a: bool, trans_b: bool, accumulate: bool,
+        bias: Any = None, relu: bool = False,
+    ) -> None:  # fmt: skip
         from .backend.cpu.gemm import gemm
 
-        gemm(trans_a, trans_b, m, n, k, a, m if trans_a else k, b, k if trans_b else n, out, n, accumulate)
+        pitches = m if trans_a else k, k if trans_b else n
+        gemm(trans_a, trans_b, m, n, k, a, pitches[0], b, pitches[1], out, n, accumulate, bias, relu)
 
     def convolution(self, geometry: Geometry) -> Any:
         from .backend.cpu.convolution import Convolution

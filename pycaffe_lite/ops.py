@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .device import CPU
 from .geometry import Geometry
 from .kernel import current_launcher, device_function, expression, kernel
 
@@ -74,6 +75,16 @@ class Convolution(Geometry):
 
     def _here(self) -> Any:
         return current_launcher().device.convolution(self)
+
+
+def inner_product(x: Any, w: Any, bias: Any, y: Any, m: int, n: int, k: int, trans_w: bool, relu: bool) -> None:
+    """y (m x n) = x (m x k) op(w), plus the bias of each column if there is one, then ReLU with `relu`."""
+    if current_launcher().device is CPU and k and m * n:
+        CPU.gemm(x, w, y, m, n, k, False, trans_w, False, bias, relu)
+        return
+    gemm(x, w, y, m, n, k, trans_b=trans_w)
+    if bias is not None:
+        (add_bias_rows_relu if relu else add_bias_rows)(bias, m, n, y)
 
 
 copy = expression("copy", "y", "x", "x")

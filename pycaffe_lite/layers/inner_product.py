@@ -31,10 +31,8 @@ class InnerProduct(Layer, type="InnerProduct", param="inner_product_param"):
 
     def forward(self, bottom, top, relu=False):
         weight, *bias = self.params
-        x, y = bottom[0].data, top[0].data
-        ops.gemm(x, weight.data, y, self.rows, self.width, self.depth, trans_b=not self.param.transpose)
-        if bias:
-            (ops.add_bias_rows_relu if relu else ops.add_bias_rows)(bias[0].data, self.rows, self.width, y)
+        values = bottom[0].data, weight.data, bias[0].data if bias else None, top[0].data
+        ops.inner_product(*values, self.rows, self.width, self.depth, not self.param.transpose, relu)
 
     def backward(self, top, propagate_down, bottom):
         weight, *bias = self.params

@@ -10,7 +10,7 @@ overwritten by what comes next, and nothing needs a mask but the last read of a 
 
 from __future__ import annotations
 
-from ...kernel import T, device_function
+from ...kernel import T, device_function, inline_function
 from .atoms import offset
 from .plane import (
     BAND_CHANNEL,
@@ -50,7 +50,7 @@ def copy_run(source, target, count):  # type: ignore[no-untyped-def]
         store(offset(target, whole), load_some(offset(source, whole), count - whole))
 
 
-@device_function
+@inline_function
 def copy_rows(source, pitch, rows, target, count):  # type: ignore[no-untyped-def]
     """Rows of `count` numbers, to one behind the other."""
     first = 0

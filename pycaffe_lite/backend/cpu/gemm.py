@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...kernel import T, device_function, kernel
-from . import pool
+from . import pool, turned
 from .atoms import offset
 from .dot import FEW, dots
 from .panels import merge, pack
@@ -163,7 +163,8 @@ def _blocks(m: int, n: int) -> tuple[int, int]:
             tiles = ceil_div(tiles, 2)
         else:
             break
-    return tiles, panels
+    blocks = ceil_div(ceil_div(m, ROWS), tiles)
+    return ceil_div(ceil_div(m, ROWS), blocks), panels
 
 
 def gemm(
@@ -198,6 +199,10 @@ def gemm(
             return
         if m <= FEW and trans_b and not trans_a:
             dots(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate, 0.0 if relu else FLAT)
+            return
+        if trans_b and not trans_a and not accumulate and turned.pays(m, n, k, ldb):
+            floor, height, tasks = 0.0 if relu else FLAT, tile_height(n), wanted_tasks()
+            turned.multiply(m, n, k, a, lda, b, ldb, c, ldc, bias, floor, height, tasks)
             return
         height, tiles_of_a = tile_height(m), None
         if collide(lda) and n >= PACK_FROM:

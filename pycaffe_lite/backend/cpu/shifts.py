@@ -99,31 +99,33 @@ def multiply_rows_of(plan, w, depth, copies, bias, rows, floor, tile, size, y): 
 
 @device_function
 def shift_channels(plan, x, channels, copies):  # type: ignore[no-untyped-def]
-    """The copies of all channels, for each column of the kernel one that is as wide as y."""
-    height, width, out_width, rows = plan[HEIGHT], plan[IMAGE_WIDTH], plan[OUT_WIDTH], plan[ROWS_OF_COPY]
-    above = min(rows, plan[PAD_Y])
-    inside = max(0, min(rows, height + plan[PAD_Y]) - above)
-    below = rows - above - inside
-    for c in range(channels):
-        for b in range(plan[KERNEL_X]):
-            target = offset(copies, (c * plan[KERNEL_X] + b) * plan[PITCH])
-            column = b * plan[DILATION_X] - plan[PAD_X]
+    """The copies: for each column of the kernel one of all channels, as wide as y."""
+    height, width, out_width = plan[HEIGHT], plan[IMAGE_WIDTH], plan[OUT_WIDTH]
+    for b in range(plan[KERNEL_X]):
+        column, target = b * plan[DILATION_X] - plan[PAD_X], offset(copies, b * channels * plan[PITCH])
+        if plan[PAD_X] == 0 and plan[PAD_Y] == 0:
+            copy_rows(offset(x, column), width, channels * height, target, out_width)
+        else:
             left = min(out_width, max(0, -column))
             count = max(0, min(out_width, width - column) - left)
-            right = out_width - left - count
-            source = offset(x, c * height * width + column + left)
-            zero_run(target, above * out_width)
-            target = offset(target, above * out_width)
-            if count == out_width:
-                copy_rows(source, width, inside, target, out_width)
-                target = offset(target, inside * out_width)
-            else:
-                for r in range(inside):
-                    zero_run(target, left)
-                    copy_run(offset(source, r * width), offset(target, left), count)
-                    zero_run(offset(target, left + count), right)
-                    target = offset(target, out_width)
-            zero_run(target, below * out_width)
+            for c in range(channels):
+                source = offset(x, c * height * width + column + left)
+                shift_padded(plan, source, left, count, offset(target, c * plan[PITCH]))
+
+
+@device_function
+def shift_padded(plan, x, left, count, target):  # type: ignore[no-untyped-def]
+    """A copy of one channel: in each row zeros, `count` numbers, zeros."""
+    out_width, rows = plan[OUT_WIDTH], plan[ROWS_OF_COPY]
+    above = min(rows, plan[PAD_Y])
+    inside = max(0, min(rows, plan[HEIGHT] + plan[PAD_Y]) - above)
+    zero_run(target, above * out_width)
+    for r in range(inside):
+        line = offset(target, (above + r) * out_width)
+        zero_run(line, left)
+        copy_run(offset(x, r * plan[IMAGE_WIDTH]), offset(line, left), count)
+        zero_run(offset(line, left + count), out_width - left - count)
+    zero_run(offset(target, (above + inside) * out_width), (rows - above - inside) * out_width)
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Cut:
 
     @property
     def pitch(self) -> int:
-        """From copy to copy."""
+        """From channel to channel of a copy."""
         return self.rows * self.of.out_width
 
     @property
@@ -174,7 +176,7 @@ class Cut:
         of, tile = self.of, tile_height(self.of.group_outputs)
         block = ceil_div(ceil_div(of.group_outputs, tile), self.blocks) * tile
         c, a, b = np.ogrid[: of.group_channels, : of.kernel_y, : of.kernel_x]
-        table = (c * of.kernel_x + b) * self.pitch + a * of.dilation_y * of.out_width
+        table = (b * of.group_channels + c) * self.pitch + a * of.dilation_y * of.out_width
         pooled = self.pool.oh * self.pool.ow if self.pool else 0
         own = tile, block, self.blocks, self.rows, self.pitch, self.planes, self.band, pooled
         return np.array([*astuple(of), of.taps, *own, *table.flat], np.int64)
