@@ -8,11 +8,15 @@ import mmap
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
 
 from ..errors import CaffeError, WeightsError
 from ..proto import binary
 
 Path = str | os.PathLike[str]
+PIECE = 1 << 21  # numbers that are copied in one go
 _LMDB = slice(16, 20), b"\xde\xc0\xef\xbe"  # where a data.mdb has its magic number
 
 
@@ -95,6 +99,27 @@ def view(path: Path, kind: str) -> memoryview:
     if what := describe(content):
         raise WeightsError(f"{source}: this is {what}, not a {kind}")
     return content
+
+
+def copy(out: np.ndarray, values: np.ndarray) -> None:
+    """Copy values of the same shape that a file may hold, without the file being in memory beside its copy."""
+    if not (out.flags.c_contiguous and values.flags.c_contiguous):
+        np.copyto(out, values, casting="unsafe")
+        return
+    to, source, mapped = out.reshape(-1), values.reshape(-1), _mapping(values)
+    for start in range(0, to.size, PIECE):
+        to[start : start + PIECE] = source[start : start + PIECE]
+        if mapped is not None and hasattr(mapped, "madvise"):
+            mapped.madvise(mmap.MADV_DONTNEED)  # its pages are still in the system's cache, if somebody wants them
+
+
+def _mapping(values: np.ndarray) -> mmap.mmap | None:
+    """The file that an array is a view of."""
+    base: Any = values
+    while isinstance(base, np.ndarray):
+        base = base.base
+    base = base.obj if isinstance(base, memoryview) else base
+    return base if isinstance(base, mmap.mmap) else None
 
 
 def describe(content: memoryview) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from . import files
+
 Shape = tuple[int, ...]
 
 
@@ -66,6 +68,6 @@ class StoredLayer:
         """Give the layer these parameters, and gradients where the file has them."""
         for index, stored in self.params.items():
             blob = layer.blobs[index]
-            blob.assign(stored.read().reshape(blob.shape))
+            blob.assign(stored.read().reshape(blob.shape), files.copy)
             if stored.read_diff:
-                blob.diff[...] = stored.read_diff().reshape(blob.shape)
+                files.copy(blob.diff, stored.read_diff().reshape(blob.shape))
