@@ -37,3 +37,25 @@ def test_infinities_saturate_and_a_nan_stays_one():
     assert y[:2].tolist() == [1, -1] and np.isnan(y[2])
     squash(x, 3, y)
     assert y[0] == 1 and y[1] < 1e-17 and np.isnan(y[2])
+
+
+e_to = expression("e_to", "y", "x", "exp(x)")
+soft = expression("soft", "y", "x", "where(x > 0, x, 0) + log1p(exp(-fabs(x)))")
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 2.4e-7), (np.float64, 4e-16)])
+def test_exp_and_its_sum_with_one_are_right(dtype, tolerance):
+    x = np.concatenate([np.linspace(-87, 88, 4801), np.logspace(-30, 1, 331), -np.logspace(-30, 1, 331)]).astype(dtype)
+    y = np.empty_like(x)
+    for run, want in ((e_to, np.exp), (soft, lambda v: np.logaddexp(0, v))):
+        run(x, x.size, y)
+        wanted = want(x.astype(np.float64))
+        assert (np.abs(y - wanted) <= tolerance * np.abs(wanted)).all()
+
+
+def test_exp_beyond_what_float32_holds():
+    x = np.array([np.inf, -np.inf, np.nan, 88.8, -104, 1e30, -1e30, -100], np.float32)
+    y = np.empty_like(x)
+    e_to(x, x.size, y)
+    assert y[[0, 3, 5]].tolist() == [np.inf] * 3 and y[[1, 4, 6]].tolist() == [0] * 3 and np.isnan(y[2])
+    assert y[7] == pytest.approx(np.exp(-100), rel=0.02)  # it has five bits left

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from math import exp, log1p
 
 import numpy as np
 
@@ -11,26 +10,27 @@ from .. import ops
 from ..kernel import T, kernel
 from ..layer import Shapes, exactly
 from ..ops import BLOCK, block_sum
-from ..squash import sigmoid
+from ..squash import exponential, log_one_more, sigmoid
 from ._loss import MODES, LossLayer, finish_loss, fixed_normalizer, ignored_label, mode_of
 
 
 @kernel(
     "x: T*, target: T*, ignore: int, count: int -> partial: double*, valid: double*",
     over=ops.BLOCKS,
-    work="20 * 4096",
+    work="4 * 4096",
+    any_order=True,
 )
 def cross_entropy(i, x, target, ignore, count, partial, valid):
     """Sums over block i of -target log(s(x)) - (1 - target) log(1 - s(x)), and of valid targets."""
     total = 0.0
     counted = 0.0
     for j in range(i * BLOCK, min(count, (i + 1) * BLOCK)):
-        if int(target[j]) == ignore:
-            continue
+        wanted = int(target[j]) != ignore
         # written so that exp cannot overflow: its argument is -|x|
         positive = T(1) if x[j] >= 0 else T(0)
-        total -= x[j] * (target[j] - positive) - log1p(exp(x[j] - 2 * x[j] * positive))
-        counted += 1
+        loss = x[j] * (target[j] - positive) - log_one_more(exponential(x[j] - T(2) * x[j] * positive))
+        total -= loss if wanted else T(0)
+        counted += 1.0 if wanted else 0.0
     partial[i] = block_sum(total)
     valid[i] = block_sum(counted)
 

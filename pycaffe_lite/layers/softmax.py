@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from math import exp
 
-from ..kernel import kernel
+from ..kernel import T, kernel
 from ..layer import Layer, Shapes
 
 COLUMNS = {"over": "outer * inner", "work": "40 * channels"}
@@ -19,7 +19,7 @@ def softmax(i, x, outer, channels, inner, y):
     for c in range(1, channels):
         value = x[start + c * inner]
         largest = value if value > largest else largest
-    total = x[start] * 0
+    total = T(0)
     for c in range(channels):
         at = start + c * inner
         y[at] = exp(x[at] - largest)
@@ -28,6 +28,7 @@ def softmax(i, x, outer, channels, inner, y):
         y[start + c * inner] /= total
 
 
+softmax.cpu("softmax", "softmax")
 softmax.cuda("""
     int start = i / inner * channels * inner + i % inner;
     T largest = x[start], total = 0;
@@ -41,7 +42,7 @@ softmax.cuda("""
 def softmax_grad(i, y, dy, outer, channels, inner, dx):
     """dx = (dy - sum(dy * y)) * y in every column."""
     start = (i // inner) * channels * inner + i % inner
-    dot = y[start] * 0
+    dot = T(0)
     for c in range(channels):
         dot += y[start + c * inner] * dy[start + c * inner]
     for c in range(channels):
@@ -49,6 +50,7 @@ def softmax_grad(i, y, dy, outer, channels, inner, dx):
         dx[at] = (dy[at] - dot) * y[at]
 
 
+softmax_grad.cpu("softmax", "softmax_grad")
 softmax_grad.cuda("""
     int start = i / inner * channels * inner + i % inner;
     T dot = 0;

@@ -8,7 +8,7 @@ from math import exp, log
 import numpy as np
 
 from .. import ops
-from ..kernel import kernel
+from ..kernel import T, kernel
 from ..layer import Shapes, between, exactly
 from ..ops import BLOCK, block_sum
 from ._labels import LabelledLayer
@@ -77,7 +77,7 @@ def small_loss(i, x, label, floor, ignore, fixed, channels, inner, count, prob, 
         for c in range(1, channels):
             value = x[start + c * inner]
             largest = value if value > largest else largest
-        exps = x[start] * 0
+        exps = T(0)
         for c in range(channels):
             prob[start + c * inner] = exp(x[start + c * inner] - largest)
             exps += prob[start + c * inner]

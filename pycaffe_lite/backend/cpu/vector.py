@@ -126,6 +126,16 @@ def every(lanes):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
+def exponential(vector):  # type: ignore[no-untyped-def]
+    """exp of each lane, within 2 units of the last place."""
+    raise NotImplementedError("compiled code only")
+
+
+def highest(vector):  # type: ignore[no-untyped-def]
+    """The largest lane; NaN only if the first one is."""
+    raise NotImplementedError("compiled code only")
+
+
 def square_root(vector):  # type: ignore[no-untyped-def]
     """The square root of each lane."""
     raise NotImplementedError("compiled code only")
