@@ -64,6 +64,8 @@ def bounded_expm1(x):  # type: ignore[no-untyped-def]
 @device_function
 def sigmoid(x):  # type: ignore[no-untyped-def]
     """1 / (1 + exp(-x))."""
+    if T(1) + T(1e-10) == T(1):  # float32
+        return T(1) / (T(1) + exponential(T(-x)))
     return 1.0 / (2.0 + bounded_expm1(-x))
 
 

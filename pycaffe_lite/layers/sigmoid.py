@@ -6,7 +6,7 @@ from ._elementwise import Elementwise
 
 
 class Sigmoid(Elementwise, type="Sigmoid", param="sigmoid_param"):
-    """y = 1 / (1 + exp(-x)), written as Caffe does so that nothing overflows."""
+    """y = 1 / (1 + exp(-x)); where exp overflows, 0 is right."""
 
-    formula = "0.5 * tanh(0.5 * x) + 0.5"
+    formula = "1 / (1 + exp(-x))"
     gradient = "dy * y * (1 - y)"

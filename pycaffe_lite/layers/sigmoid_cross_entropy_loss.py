@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .. import ops
-from ..kernel import T, kernel
+from ..kernel import T, kernel, where
 from ..layer import Shapes, exactly
 from ..ops import BLOCK, block_sum
 from ..squash import exponential, log_one_more, sigmoid
@@ -25,12 +25,12 @@ def cross_entropy(i, x, target, ignore, count, partial, valid):
     total = 0.0
     counted = 0.0
     for j in range(i * BLOCK, min(count, (i + 1) * BLOCK)):
-        wanted = int(target[j]) != ignore
+        wanted = T(0) if int(target[j]) == ignore else T(1)
         # written so that exp cannot overflow: its argument is -|x|
         positive = T(1) if x[j] >= 0 else T(0)
         loss = x[j] * (target[j] - positive) - log_one_more(exponential(x[j] - T(2) * x[j] * positive))
-        total -= loss if wanted else T(0)
-        counted += 1.0 if wanted else 0.0
+        total -= where(wanted > 0, loss, T(0))
+        counted += wanted
     partial[i] = block_sum(total)
     valid[i] = block_sum(counted)
 

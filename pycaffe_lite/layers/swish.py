@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._elementwise import Elementwise
 
-SIGMOID = "(0.5 * tanh(0.5 * beta * x) + 0.5)"
+SIGMOID = "(1 / (1 + exp(0 - beta * x)))"
 
 
 class Swish(Elementwise, type="Swish", param="swish_param"):

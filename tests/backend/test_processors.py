@@ -23,6 +23,7 @@ from test_channels import SHAPES as VIEWS, check as check_channels, check_joint,
 from test_elements import COUNTS, check as check_dropout
 from test_lrn import TABLE as NORMS, check as check_lrn
 from test_pooling import TABLE as POOLS, check as check_pool
+from test_softmax import TABLE as COLUMNS, check as check_softmax
 
 print(vector.LANES, tile.ASSEMBLY)
 for shape in TABLE:
@@ -37,6 +38,8 @@ for count in COUNTS:
     check_dropout(count)
 for norm in NORMS:
     check_lrn(*norm)
+for columns in COLUMNS:
+    check_softmax(*columns)
 for view in VIEWS:
     check_channels(view)
     check_normalize(view)
