@@ -115,5 +115,4 @@ define(atoms.pause, 0, lambda: types.void, _pause)
 define(atoms.give_way, 0, lambda: types.void, _give_way)
 
 config.DISABLE_PERFORMANCE_WARNINGS = 1
-if platform.machine() in ("x86_64", "AMD64"):
-    llvm.initialize_native_asmparser()
+llvm.initialize_native_asmparser()  # of every processor: `pause` is assembly, without its parser LLVM ends the process
