@@ -56,6 +56,11 @@ class Memory:
         return self.root._state
 
     @property
+    def has_array(self) -> bool:
+        """Whether it has a place on the host already, or is a part of what may have one."""
+        return self._host is not None or self.whole is not None
+
+    @property
     def device(self) -> Device:
         """The device that runs read and write this memory on."""
         return self.root._device

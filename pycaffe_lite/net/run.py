@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ..backend.gpu.engines import tell_engines
-from ..device import Device, fetch, put
+from ..device import CPU, Device, fetch, put
 from ..errors import CaffeError, ConfigError
+from ..memory import Memory
 from . import budget, debug, passes
 from . import plan as planning
 from .plan import Plan
@@ -65,6 +66,7 @@ class Runner:
     def reshape(self, first: int = 0) -> None:
         """Infer all shapes anew from layer `first` on."""
         reshape(self.graph, first)
+        self._refuse_too_much()
         for node in self.graph.nodes[first:]:
             planning.make_scratch(node, self.graph, self.device)
         passes.alias(self.graph)
@@ -72,6 +74,19 @@ class Runner:
         self._guard_inputs()
         self.forget_plans()
         self._stale = False
+
+    def _refuse_too_much(self) -> None:
+        """Refuse shapes whose blobs need more new memory than there is: the system would promise it."""
+        if self.device is not CPU:
+            return
+        trains = not self.graph.forward_only and any(node.needs_backward for node in self.graph.nodes)
+        sizes: dict[Memory, int] = {}
+        for blob in planning.all_blobs(self.graph):
+            for memory in (blob.data_memory, blob.diff_memory)[: 1 + trains]:
+                if not memory.has_array:
+                    sizes[memory] = max(sizes.get(memory, 0), blob.count)
+        with budget.explained(self.graph):
+            CPU.refuse_too_much(sum(sizes.values()) * np.dtype(self.graph.dtype).itemsize)
 
     def follow_shapes(self) -> None:
         """Infer shapes anew if a blob has been reshaped."""

@@ -47,13 +47,40 @@ for view in VIEWS:
 """
 
 
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names processors of another kind")
-@pytest.mark.parametrize("name", PROCESSORS)
-def test_code_for_other_processors(name: str) -> None:
+X86_ONLY = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names processors of another kind")
+
+
+def another(name: str) -> dict[str, str]:
+    """The environment of a process that makes code for another processor."""
     processor, features = PROCESSORS[name]
     here = Path(__file__).parent
     paths = os.pathsep.join([str(here), str(here.parent.parent), os.environ.get("PYTHONPATH", "")])
-    environment = dict(os.environ, NUMBA_CPU_NAME=processor, NUMBA_CPU_FEATURES=features, PYTHONPATH=paths)
+    return dict(os.environ, NUMBA_CPU_NAME=processor, NUMBA_CPU_FEATURES=features, PYTHONPATH=paths)
+
+
+@X86_ONLY
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_code_for_other_processors(name: str) -> None:
+    environment = another(name)
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == (["8", "True"] if name == "AVX2" else ["4", "False"])
+
+
+# All that looks at numbers: kernels, Caffe's own arrays, the exam of all layers, joined layers, whole nets, solvers.
+NUMBERS = [
+    "backend/test_convolution.py", "backend/test_gemm.py", "backend/test_channels.py", "backend/test_elements.py",
+    "backend/test_lrn.py", "backend/test_pooling.py", "layers/test_golden_layers.py", "layers/test_exam.py",
+    "models/test_golden_models.py", "net/test_passes.py", "net/test_fold.py", "solver/test_golden_solvers.py",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@X86_ONLY
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_all_numbers_with_code_for_other_processors(name: str) -> None:
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not emulated and not gpu"]
+    command += [str(root / file) for file in NUMBERS]
+    done = subprocess.run(command, cwd=root.parent, env=another(name), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-6000:]

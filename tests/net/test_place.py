@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pycaffe_lite import Net, random
+from pycaffe_lite.backend.cpu import quota
 from pycaffe_lite.device import CPU
 from pycaffe_lite.errors import DeviceError
 from pycaffe_lite.memory import Memory
@@ -163,3 +164,18 @@ def test_what_no_machine_has_is_refused_too():
     chain = "\n".join(f'layer {{ name: "p{i}" type: "Power" bottom: "x" top: "p{i}" }}' for i in range(200))
     with pytest.raises(DeviceError, match=r"A batch_size of \d+ with iter_size \d+ should fit, for 200000000 as now"):
         built(source + chain)
+
+
+def test_a_change_of_shape_to_more_than_there_is_memory_is_refused_and_may_be_taken_back(monkeypatch):
+    net = Net.from_prototxt(
+        'name: "small" layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 4 dim: 100 } } }'
+        'layer { name: "abs" type: "AbsVal" bottom: "x" top: "y" }'
+    )
+    net.forward()
+    monkeypatch.setattr(quota, "memory", lambda: 1_000_000)
+    net.blobs["x"].reshape(4000, 100)
+    for _ in range(2):  # it goes on being refused
+        with pytest.raises(DeviceError, match=r"3\.1 MB of memory are needed.* should fit, for 4000 as now"):
+            net.forward()
+    net.blobs["x"].reshape(8, 100)
+    assert net.forward()["y"].shape == (8, 100)
