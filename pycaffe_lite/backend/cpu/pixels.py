@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from ...kernel import T, device_function, kernel
+from . import pool
 from .atoms import offset
 from .band import fill_band
 from .gemm import ceil_div, wanted_tasks
@@ -65,6 +66,7 @@ ROOM = 1 << 17  # floats of a band: half a megabyte, for L2 to hold beside the w
 SMALL = 512  # values of a channel that is read where it lies
 FEW_CHANNELS = 8
 LONG, FEW = 512, 16  # positions in a row, and in all
+FEWEST = 49  # in a task: fewer do not repay the packing of their weights
 USES = 4  # of a panel of weights, up to which each task packs it anew: it goes through memory once instead of thrice
 TARGET = 196  # positions in a task, wanted: as often a panel of weights is used once it is in L1
 LINES = ceil_div(ROWS, LANES) * LANES  # of a tile in scratch: `store_transposed` reads squares
@@ -253,6 +255,10 @@ class Cut:
                 rows = ceil_div(rows, 2)
             while rows > 1 and rows * of.out_width > 2 * TARGET:
                 rows = ceil_div(rows, 2)
+        if self.images == of.batch and of.batch * of.positions <= 2 * TARGET:
+            heights = {ceil_div(rows, n) for n in (1, 2, 3, 4) if n == 1 or self.images == 1}
+            shapes = [(r, p) for r in heights if r == rows or r * of.out_width >= FEWEST for p in range(1, panels + 1)]
+            return min(shapes, key=self.time)
         while self.count(rows, panels) < wanted_tasks():
             if panels > 2:
                 panels = ceil_div(panels, 2)
@@ -261,6 +267,14 @@ class Cut:
             else:
                 break
         return rows, panels
+
+    def time(self, parts: tuple[int, int]) -> float:
+        """About how many cycles a task takes, times how many a thread has to do."""
+        of, (rows, panels) = self.of, parts
+        packing = 0 if self.turned else 14
+        panel = of.depth * (self.images * rows * of.out_width + 3 + packing)
+        band = 0 if self.in_place else self.images * Band(of, of.group_channels, rows).floats(1) / 4
+        return (ceil_div(self.count(rows, panels), pool.threads()) + 0.1) * (panels * panel + band + 300)
 
     def count(self, rows: int, panels: int) -> int:
         of = self.of
@@ -339,9 +353,11 @@ class Image(Band):
 
 
 def flat(of: Plane) -> Plane:
-    """The same convolution with its rows in a line, where few positions only meet themselves."""
+    """The same convolution with its rows in one line or two, where few positions only meet themselves."""
     if of.taps == 1 and of.positions == of.height * of.width <= 2 * TARGET and of.pad_y == of.pad_x == 0:
-        return replace(of, height=1, width=of.positions, out_height=1, out_width=of.positions)
+        lines = 2 if of.positions % (2 * ROWS) == 0 else 1
+        width = of.positions // lines
+        return replace(of, height=lines, width=width, out_height=lines, out_width=width)
     return of
 
 
