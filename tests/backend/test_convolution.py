@@ -10,7 +10,7 @@ from convolution_cases import TABLE, check, run
 from hypothesis import assume, given, settings
 from hypothesis import strategies as some
 
-from pycaffe_lite.backend.cpu import pixels, pool, shifts
+from pycaffe_lite.backend.cpu import convolution, pixels, pool, shifts
 from pycaffe_lite.backend.cpu.convolution import Convolution
 
 
@@ -29,6 +29,16 @@ def test_all_ways_compute_any_shape(shape: tuple[Any, ...], way: str, monkeypatc
     monkeypatch.setattr(pixels, "USES", 0 if way == "packed pixels" else 1 << 30)
     monkeypatch.setattr(shifts, "pays", lambda of: way == "shifts" and shifts.can(of))
     check(Convolution(*shape), np.float32, relu=True)
+
+
+@pytest.mark.parametrize("batch", [1, 9])
+def test_a_kernel_that_covers_its_image_is_an_inner_product(batch: int) -> None:
+    of = Convolution(batch, 3, (4, 5), 7, (4, 5), (1, 1), (0, 0), (1, 1))
+    check(of, np.float32)
+    check(of, np.float32, bias=False, relu=True)
+    assert convolution.way_of(of.plane, turned=False) is convolution.multiply
+    padded = Convolution(batch, 3, (3, 3), 7, (3, 3), (3, 3), (1, 1), (1, 1))
+    check(padded, np.float32)
 
 
 def pairs(first: int, last: int) -> Any:
