@@ -127,6 +127,7 @@ class Layer:
     shares_diff: bool = False  # the same for gradients
     overwrites: tuple[int, ...] = ()  # parameters whose gradient backward writes, not adds to, when they are `fresh`
     takes_relu: bool = False  # forward(bottom, top, relu=True) goes on to max(0, y)
+    passing: tuple[str, ...] = ()  # scratch (names without numbers) that forward writes before it reads it
     remembers: tuple[str, ...] = ()  # attributes that one pass leaves to the next: generators, arrays, numbers
 
     def __init_subclass__(cls, type: str | None = None, param: str | None = None, **rest: Any):

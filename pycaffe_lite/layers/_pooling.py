@@ -284,6 +284,7 @@ weighted_pool_grad.cuda("""
 class PoolingBase(Layer):
     """A layer of one or more pools, all by one method; each has a number and a Window."""
 
+    passing = ("argmax", "between", "mask", "level")
     backward_reads = ()  # for MAX and in training argmax says where every gradient goes
 
     def setup_method(self, name: str) -> None:

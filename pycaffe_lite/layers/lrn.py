@@ -110,6 +110,8 @@ normalize_locally_grad.cuda(
 class LRN(Layer, type="LRN", param="lrn_param"):
     """ACROSS_CHANNELS: local_size channels at the same place. WITHIN_CHANNEL: a square of that side; k is 1."""
 
+    passing = ("norm",)
+
     def setup(self):
         if self.param.local_size % 2 == 0:
             raise self.error(f"lrn_param.local_size: must be odd, got {self.param.local_size}")

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import DeviceError, DeviceMemoryError
 from ..memory import aligned_size
 from .place import offsets
-from .plan import lifetimes, readable
+from .plan import lifetimes, readable, room_for, scratch_of
 from .wire import Graph
 
 histories: ContextVar[int] = ContextVar("histories", default=0)
@@ -47,9 +47,11 @@ def needs(graph: Graph, share: bool = False, keep: frozenset[str] = frozenset())
     item = np.dtype(graph.dtype).itemsize
     parameters = sum(aligned_size(entry.blob.count, graph.dtype) for entry in graph.learnable) * item
     buffers = lifetimes(replace(graph, kept=readable(graph, share, keep)))
-    scratch = 0
+    scratch = room = 0
     for node in graph.nodes:
-        for wanted in node.layer.shapes([b.shape for b in node.bottom]).scratch.values():
+        own, passing = scratch_of(node, graph)
+        room = max(room, room_for(passing, graph.dtype))
+        for wanted in own.values():
             if isinstance(wanted, np.ndarray):
                 scratch += wanted.nbytes
             else:
@@ -59,7 +61,7 @@ def needs(graph: Graph, share: bool = False, keep: frozenset[str] = frozenset())
         "gradients": parameters,
         "history": parameters * histories.get(),
         "activations": offsets(buffers, share)[1] * item,
-        "scratch": scratch,
+        "scratch": scratch + room,
         "data": sum(getattr(node.layer, "kept_bytes", 0) for node in graph.nodes),
     }
     return {kind: size for kind, size in found.items() if size}

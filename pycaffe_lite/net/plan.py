@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
@@ -12,7 +13,7 @@ from ..blob import Blob
 from ..device import CPU, Device
 from ..kernel import recording
 from ..layer import Layer
-from ..memory import Memory
+from ..memory import Memory, aligned_size
 from . import fresh as fresh_gradients
 from . import passes
 from .place import Buffer, place
@@ -185,9 +186,32 @@ def all_blobs(graph: Graph) -> list[Blob]:
 
 
 def make_scratch(node: Node, graph: Graph, device: Device) -> int:
-    """Make the scratch arrays of a layer as its attributes; returns their bytes."""
+    """Make the scratch arrays of a layer as its attributes; returns by how many bytes there are more.
+
+    Those that are nothing to any backward lie in one room, which is the next layer's when this one has run.
+    """
+    own, passing = scratch_of(node, graph)
+    size, start, more = room_for(passing, graph.dtype), 0, 0
+    if passing and (graph.room is None or graph.room.size < size):
+        graph.room, more = device.zeros(size, np.uint8), size
+    for name, (shape, dtype) in passing.items():
+        count, kind = int(np.prod(shape, dtype=np.int64)), np.dtype(dtype or graph.dtype)
+        setattr(node.layer, name, graph.room[start : start + count * kind.itemsize].view(kind).reshape(shape))
+        start += aligned_size(count * kind.itemsize, np.uint8)
+    return more + sum(_scratch(node.layer, name, item, graph.dtype, device) for name, item in own.items())
+
+
+def scratch_of(node: Node, graph: Graph) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What scratch a layer wants: what it has to keep, and what it needs only while it runs."""
     wanted = node.layer.shapes([b.shape for b in node.bottom]).scratch
-    return sum(_scratch(node.layer, name, item, graph.dtype, device) for name, item in wanted.items())
+    passing = {n for n in wanted if graph.forward_only and n.rstrip("0123456789") in node.layer.passing}
+    return {n: wanted[n] for n in wanted if n not in passing}, {n: wanted[n] for n in wanted if n in passing}
+
+
+def room_for(passing: dict[str, Any], default: Any) -> int:
+    """Bytes of these arrays, each from a cache line on."""
+    sizes = [math.prod(shape) * np.dtype(dtype or default).itemsize for shape, dtype in passing.values()]
+    return sum(aligned_size(size, np.uint8) for size in sizes)
 
 
 def _scratch(layer: Layer, name: str, item: Any, default: Any, device: Device) -> int:

@@ -65,6 +65,7 @@ class Graph:
     fillers: list[tuple[Layer, Blob, Any]] = field(default_factory=list)
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    room: Any = None  # without backward: what layers need only while they run, for all of them in turn
     kept: frozenset[str] = frozenset()  # names of the blobs that somebody may read after a run
     forward_only: bool = False
     without: frozenset[str] = frozenset()  # names of the passes over plans that are left out

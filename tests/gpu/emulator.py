@@ -62,6 +62,9 @@ class DeviceArray:
     def reshape(self, *shape: Any) -> DeviceArray:
         return DeviceArray(self._device, self._array.reshape(*shape))
 
+    def view(self, dtype: Any) -> DeviceArray:
+        return DeviceArray(self._device, self._array.view(dtype))
+
     def get(self) -> np.ndarray:
         """A copy on the host."""
         self._device.refuse_while_capturing("a copy to the host")

@@ -179,3 +179,29 @@ def test_a_change_of_shape_to_more_than_there_is_memory_is_refused_and_may_be_ta
             net.forward()
     net.blobs["x"].reshape(8, 100)
     assert net.forward()["y"].shape == (8, 100)
+
+
+POOLED = (
+    'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 9 dim: 9 } } } '
+    'layer { name: "p" type: "Pooling" bottom: "x" top: "p" pooling_param { kernel_size: 3 stride: 2 } } '
+    'layer { name: "n" type: "LRN" bottom: "p" top: "n" } '
+    'layer { name: "v" type: "Pooling" bottom: "n" top: "v" top: "m" pooling_param { kernel_size: 2 } } '
+    'layer { name: "s" type: "SPP" bottom: "n" top: "s" spp_param { pyramid_height: 2 } } '
+)
+
+
+@pytest.mark.parametrize("batch", [2, 1, 5, 0])
+def test_without_backward_layers_use_their_scratch_in_turn(device, batch):
+    plain, small = built(POOLED), built(POOLED, forward_only=True)
+    assert 0 < small.memory_bytes["scratch"] < plain.memory_bytes["scratch"]
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        for net in (plain, small):
+            net.blobs["x"].reshape(batch, 3, 9, 9)
+        x = rng.standard_normal((batch, 3, 9, 9))
+        wanted = plain.forward(x=x)
+        for name, found in small.forward(x=x).items():
+            np.testing.assert_array_equal(found, wanted[name])
+    rooms = [small.layer_dict[name].argmax0 for name in ("p", "v", "s")]
+    if device is CPU and batch:
+        assert all(np.shares_memory(room, small.graph.room) for room in rooms)
