@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import pycaffe_lite as caffe
+from pycaffe_lite.proto import SolverParameter, text
 
 X = np.zeros((1, 8), np.float32)
 NET = """
@@ -50,6 +51,18 @@ def python_calls(call: Any) -> int:
 def test_a_net_of_one_layer_costs_few_calls(call, limit):
     net = caffe.Net.from_prototxt(NET)
     assert python_calls(lambda: call(net)) <= limit + 2, "the two lambdas among them"
+
+
+def test_an_iteration_costs_few_calls():
+    source = """
+    layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 8 } } }
+    layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 4 } }
+    layer { name: "loss" type: "Reduction" bottom: "ip" top: "loss" loss_weight: 1 }
+    """
+    message = f'net_param {{ {source} }} base_lr: 0.01 lr_policy: "fixed" max_iter: 1'
+    solver = caffe.get_solver(text.parse(message, SolverParameter()))
+    calls = python_calls(lambda: solver.step(1))
+    assert calls <= 60, calls
 
 
 def test_a_net_with_many_layers_costs_no_more_where_nothing_breaks_the_run():
