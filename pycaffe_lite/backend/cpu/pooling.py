@@ -15,7 +15,7 @@ import numpy as np
 
 from ...kernel import T, device_function, inline_function, kernel
 from .atoms import offset
-from .band import copy_rows, copy_run, copy_strided
+from .band import HALF, copy_rows, copy_run, copy_strided
 from .channels import put
 from .gemm import ceil_div
 from .vector import (
@@ -138,25 +138,27 @@ def take_pairs(plane, w, oh, ow, kh, sh, y, argmax):  # type: ignore[no-untyped-
 
 
 @device_function
-def take_squares(plan, plane, band, y, argmax):  # type: ignore[no-untyped-def]
-    """Maxima of a small plane of windows of 2 x 2, side by side: of all at once, whatever row they are in."""
-    w, size = plan[W], plan[OH] * plan[OW]
+def take_squares(plan, planes, x, band, y, argmax):  # type: ignore[no-untyped-def]
+    """Maxima of small planes of windows of 2 x 2, side by side: of all at once, whatever row they are in."""
+    w, oh, size = plan[W], plan[OH], plan[OH] * plan[OW]
     upper, lower = band, offset(band, plan[PITCH])
-    copy_rows(plane, 2 * w, plan[OH], upper, w)
-    copy_rows(offset(plane, w), 2 * w, plan[OH], lower, w)
     places = offset(plan, plan[PLACES])
     right, below = whole(1), whole(w)
-    for o in range(0, size, LANES):
-        a, b = load(offset(upper, 2 * o)), load(offset(upper, 2 * o + LANES))
-        c, d = load(offset(lower, 2 * o)), load(offset(lower, 2 * o + LANES))
-        place = load_ints(places, o)
-        most, best = higher(evens(a, b), place, splat(T(LOWEST)), whole(-1))
-        most, best = higher(odds(a, b), add(place, right), most, best)
-        place = add(place, below)
-        most, best = higher(evens(c, d), place, most, best)
-        most, best = higher(odds(c, d), add(place, right), most, best)
-        put(offset(y, o), most, size - o)
-        put(offset(argmax, o), best, size - o)
+    for _ in range(planes):
+        copy_rows(x, 2 * w, oh, upper, w)
+        copy_rows(offset(x, w), 2 * w, oh, lower, w)
+        for o in range(0, size, LANES):
+            a, b = load(offset(upper, 2 * o)), load(offset(upper, 2 * o + LANES))
+            c, d = load(offset(lower, 2 * o)), load(offset(lower, 2 * o + LANES))
+            place = load_ints(places, o)
+            most, best = higher(evens(a, b), place, splat(T(LOWEST)), whole(-1))
+            most, best = higher(odds(a, b), add(place, right), most, best)
+            place = add(place, below)
+            most, best = higher(evens(c, d), place, most, best)
+            most, best = higher(odds(c, d), add(place, right), most, best)
+            put(offset(y, o), most, size - o)
+            put(offset(argmax, o), best, size - o)
+        x, y, argmax = offset(x, 2 * oh * w), offset(y, size), offset(argmax, size)
 
 
 @inline_function
@@ -179,15 +181,19 @@ def pool_strip(plan, spans, plane, first, last, band, y, argmax):  # type: ignor
 
 
 @device_function
-def pool_plane(plan, spans, plane, band, y, argmax):  # type: ignore[no-untyped-def]
-    """A whole plane."""
-    if plan[METHOD] == PAIRS:
-        take_pairs(plane, plan[W], plan[OH], plan[OW], plan[KH], plan[SH], y, argmax)
-    elif plan[METHOD] == SQUARES:
-        take_squares(plan, plane, band, y, argmax)
-    else:
-        for first in range(0, plan[OH], plan[STRIP]):
-            pool_strip(plan, spans, plane, first, min(first + plan[STRIP], plan[OH]), band, y, argmax)
+def pool_whole(plan, spans, planes, x, band, y, argmax):  # type: ignore[no-untyped-def]
+    """So many whole planes."""
+    if plan[METHOD] == SQUARES:
+        take_squares(plan, planes, x, band, y, argmax)
+        return
+    size, oh = plan[OH] * plan[OW], plan[OH]
+    for p in range(planes):
+        plane, out, places = offset(x, p * plan[H] * plan[W]), offset(y, p * size), offset(argmax, p * size)
+        if plan[METHOD] == PAIRS:
+            take_pairs(plane, plan[W], oh, plan[OW], plan[KH], plan[SH], out, places)
+        else:
+            for first in range(0, oh, plan[STRIP]):
+                pool_strip(plan, spans, plane, first, min(first + plan[STRIP], oh), band, out, places)
 
 
 @kernel(
@@ -201,7 +207,7 @@ def pool_planes(i, plan, x, spans, scratch, thread, tasks, work, y, argmax):  # 
     last, out = min(first + plan[STRIP], plan[OH]), plane * plan[OH] * plan[OW]
     band, source = floats_at(scratch[thread]), offset(x, plane * plan[H] * plan[W])
     if plan[STRIPS] == 1:
-        pool_plane(plan, spans, source, band, offset(y, out), offset(argmax, out))
+        pool_whole(plan, spans, 1, source, band, offset(y, out), offset(argmax, out))
     else:
         pool_strip(plan, spans, source, first, last, band, offset(y, out), offset(argmax, out))
 
@@ -247,7 +253,7 @@ class PlanePool:
         inside = self.ph == self.pw == 0 and 2 * self.ow <= self.w and (self.oh - 1) * self.sh + self.kh <= self.h
         if self.mean or not inside or not self.kw == self.sw == 2:
             return MEANS if self.mean else MAXIMA
-        squares = self.kh == self.sh == 2 and 2 * self.ow == self.w and self.ow % LANES
+        squares = self.kh == self.sh == 2 and 2 * self.ow == self.w and 2 * self.oh == self.h and self.w % LANES == HALF
         return SQUARES if squares and self.oh * self.w <= ROOM // 2 else PAIRS
 
     @property

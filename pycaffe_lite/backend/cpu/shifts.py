@@ -35,7 +35,7 @@ from .plane import (
     TAPS,
     Plane,
 )
-from .pooling import PlanePool, pool_plane
+from .pooling import PlanePool, pool_whole
 from .tile import FLAT, ROWS, WIDTH, multiply_listed
 from .vector import LANES, floats_at
 from .workspace import scratch
@@ -77,9 +77,8 @@ def convolve_shifts(  # type: ignore[no-untyped-def]
         target = offset(y, plane * size) if plan[PLANES] == 0 else planes
         multiply_rows_of(plan, offset(w, channel * depth), depth, copies, start, rows, floor, tile, size, target)
         if plan[POOLED] > 0:
-            for r in range(rows):
-                place = (plane + r) * plan[POOLED]
-                pool_plane(pool, spans, offset(target, r * size), band, offset(pooled, place), offset(argmax, place))
+            place = plane * plan[POOLED]
+            pool_whole(pool, spans, rows, target, band, offset(pooled, place), offset(argmax, place))
 
 
 @device_function
