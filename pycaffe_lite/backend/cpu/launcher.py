@@ -1,23 +1,25 @@
 """The native loops that run a table of launches on several threads. Compiled, never called from Python.
 
-The main thread walks the table. A row is cut into chunks of `grain` indices; the main thread writes a
-ticket (sequence number, chunks in all, next chunk) and whoever increments the ticket's last field takes
-that chunk, main thread included. A row is done when its chunks are done, so a worker that sleeps or was
-descheduled delays nobody: the others take its share. An index is computed by one thread in one
-order whoever takes it, hence results do not depend on the number of threads.
+The main thread walks the table. A row is cut into chunks of `grain` indices; the main thread writes a ticket
+(chunks in all, taken from the end, taken from the front) and whoever increments one of the last two fields
+takes that chunk, main thread included. Even threads take from the front and odd ones from the end: so what a
+thread has computed of an image is mostly in its own cache when it comes to the next layer. A row is done when
+its chunks are done, so a worker that sleeps or was descheduled delays nobody: the others take its share. An
+index is computed by one thread in one order whoever takes it, hence results do not depend on the number of
+threads.
 """
 
 from __future__ import annotations
 
-from ...kernel import device_function
+from ...kernel import device_function, inline_function
 from .atoms import atomic_add, atomic_load, atomic_store, call, give_way, pause
 
 ROW = 4  # entry address, count, grain, address of arguments
 
 # Places in the control block, a cache line apart.
-TICKET, DONE, JOB, SEQUENCE, THREADS, STOP, CONTROL = 0, 8, 16, 24, 32, 40, 64
+TICKET, DONE, JOB, THREADS, STOP, CONTROL = 0, 8, 16, 24, 32, 64
 
-BITS = 20
+BITS = 20  # of a field
 MASK = (1 << BITS) - 1
 SPINS = 2000  # polls before a waiting thread starts to yield: some 50 microseconds
 
@@ -34,8 +36,7 @@ def run_rows(table, first, last, control):  # type: ignore[no-untyped-def]
         for i in range(ROW):
             control[JOB + i] = table[at + i]
         atomic_store(control, DONE, 0)
-        control[SEQUENCE] = (control[SEQUENCE] + 1) & MASK
-        atomic_store(control, TICKET, (control[SEQUENCE] << (2 * BITS)) | (chunks << BITS))
+        atomic_store(control, TICKET, chunks << (2 * BITS))
         take_chunks(control, 0)
         polls = 0
         while atomic_load(control, DONE) < chunks:
@@ -49,20 +50,27 @@ def run_rows(table, first, last, control):  # type: ignore[no-untyped-def]
 @device_function
 def take_chunks(control, thread):  # type: ignore[no-untyped-def]
     """Take and run chunks of the present ticket until none is left; returns how many."""
-    taken = 0
+    taken, step = 0, 1 if thread % 2 == 0 else 1 << BITS
     while True:
-        ticket = atomic_load(control, TICKET)
-        if ticket & MASK >= (ticket >> BITS) & MASK:
+        if left(atomic_load(control, TICKET)) <= 0:
             return taken
-        ticket = atomic_add(control, TICKET, 1)
+        ticket = atomic_add(control, TICKET, step)
+        if left(ticket) <= 0:
+            return taken
         chunk = ticket & MASK
-        if chunk >= (ticket >> BITS) & MASK:
-            return taken
+        if thread % 2 != 0:
+            chunk = (ticket >> (2 * BITS)) - 1 - ((ticket >> BITS) & MASK)
         # A chunk that is taken holds the row: the main thread cannot rewrite JOB before it is done.
         start = chunk * control[JOB + 2]
         call(control[JOB], start, min(start + control[JOB + 2], control[JOB + 1]), thread, control[JOB + 3])
         atomic_add(control, DONE, 1)
         taken += 1
+
+
+@inline_function
+def left(ticket):  # type: ignore[no-untyped-def]
+    """Chunks that nobody has taken."""
+    return (ticket >> (2 * BITS)) - ((ticket >> BITS) & MASK) - (ticket & MASK)
 
 
 def serve(control, thread, patience):  # type: ignore[no-untyped-def]
