@@ -16,6 +16,21 @@ FIELDS = 6  # of an axis in the table: size, output, kernel, stride, pad, dilati
 
 
 @dataclass(frozen=True)
+class Winners:
+    """The gradients behind a max pooling: of its windows, and which place of a plane each of them goes to (or -1).
+
+    `dy`, `argmax` and `y` are (batch, channels, windows). Where a ReLU is in front of the pooling, `y` holds the
+    windows' values, and `slope` is what the ReLU makes of those that are not above 0.
+    """
+
+    dy: Any
+    argmax: Any
+    windows: int
+    y: Any = None
+    slope: float = 1.0
+
+
+@dataclass(frozen=True)
 class Geometry:
     """Sizes of a convolution, one number per spatial axis.
 
@@ -41,6 +56,10 @@ class Geometry:
     def joins(self, x: Any) -> bool:
         """Whether forward takes `factors` of the weights, and `other` that is added, along."""
         return False
+
+    def follows_winners(self, windows: int, dtype: Any) -> tuple[bool, bool]:
+        """Whether gradients of weights, and of x, had better be those of the winners of so many windows of a plane."""
+        return False, False
 
     @cached_property
     def output(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .device import CPU
-from .geometry import Geometry
+from .geometry import Geometry, Winners
 from .kernel import current_launcher, device_function, expression, kernel
 
 
@@ -67,6 +67,18 @@ class Convolution(Geometry):
             self._here().backward_weights(x, dy, dw, accumulate)
         elif not accumulate:
             fill(0, self.outputs * self.depth, dw)
+
+    def backward_weights_of_winners(self, x: Any, winners: Winners, dw: Any, db: Any, accumulate: bool = True) -> None:
+        """dw = the gradient of w (added to what is there with `accumulate`), db += that of the bias (or db is None)."""
+        if self.batch:
+            self._here().backward_weights_of_winners(x, winners, dw, db, accumulate)
+        elif not accumulate:
+            fill(0, self.outputs * self.depth, dw)
+
+    def backward_data_of_winners(self, winners: Winners, w: Any, dx: Any) -> None:
+        """dx = the gradient of x."""
+        if self.batch:
+            self._here().backward_data_of_winners(winners, w, dx)
 
     def backward_bias(self, dy: Any, db: Any) -> None:
         """db += the gradient of the bias."""

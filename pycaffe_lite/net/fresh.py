@@ -25,7 +25,8 @@ def written(steps: Iterable[Step]) -> Written:
     for step in steps:
         for node in step.nodes:
             layer, gradients = node.layer, [blob.diff_memory for blob in node.layer.blobs]
-            for index in layer.overwrites if len(step.nodes) == 1 and not step.on_host else ():
+            heeds = (len(step.nodes) == 1 or step.heeds_fresh) and not step.on_host
+            for index in layer.overwrites if heeds else ():
                 memory = gradients[index]
                 if layer.learns(index) and memory not in met and gradients.count(memory) == 1:
                     found.add((layer, index))

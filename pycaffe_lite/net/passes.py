@@ -11,7 +11,17 @@ import os
 from collections.abc import Callable, Iterable
 
 from ..errors import ConfigError, suggest
-from . import drop_bias, fuse_fold, fuse_norm, fuse_pool, fuse_relu, fuse_sum, share_gradients, share_pieces
+from . import (
+    drop_bias,
+    fuse_fold,
+    fuse_norm,
+    fuse_pool,
+    fuse_relu,
+    fuse_sum,
+    fuse_winners,
+    share_gradients,
+    share_pieces,
+)
 from .schedule import Pass, Schedule
 from .wire import Graph
 
@@ -22,6 +32,7 @@ PASSES: dict[str, Callable[[Schedule], None]] = {
     "relu": fuse_relu.fuse,
     "sum": fuse_sum.fuse,
     "bias": drop_bias.drop,
+    "winners": fuse_winners.fuse,
 }
 ALIASES: dict[str, Callable[[Graph], None]] = {
     "gradients": share_gradients.share,

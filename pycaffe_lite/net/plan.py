@@ -111,7 +111,7 @@ def allocate(graph: Graph, device: Device, share: bool = False, keep: frozenset[
     updates them all in one pass. With `share`, activations whose lives do not overlap use the same memory
     (then only the blobs named in `keep`, and the outputs, can be read after a run).
     """
-    graph.kept = readable(graph, share, keep)
+    graph.device, graph.kept = device, readable(graph, share, keep)
     owned = [entry.blob for entry in graph.learnable]
     graph.flat_data = place([Buffer(b.data_memory, 0, 0) for b in owned], device)
     graph.flat_diff = place([Buffer(b.diff_memory, 0, 0) for b in owned], device)

@@ -56,6 +56,7 @@ class Step:
     reads: list[Memory]
     writes: list[Memory]
     behind: list[int] = field(default_factory=list)  # layers that must run, too, for the recipe to be right
+    heeds_fresh: bool = False  # of several layers, and yet its recipe writes gradients that are `fresh`
     first: int = 0  # rows of the program, once it is recorded
     last: int = 0
 
@@ -116,7 +117,7 @@ class Schedule:
                 return False
         return True
 
-    def merge(self, members: Sequence[Step], recipe: Recipe, dropped: Sequence[Memory] = ()) -> None:
+    def merge(self, members: Sequence[Step], recipe: Recipe, dropped: Sequence[Memory] = ()) -> Step:
         """Let one recipe do the work of these steps, in the turn of the last; nobody gets to see `dropped`."""
         reads, writes = dict[Memory, None](), dict[Memory, None]()
         for step in members:
@@ -129,6 +130,7 @@ class Schedule:
         for step in members[:-1]:
             self.steps.remove(step)
         self._steps |= {id(node): made for node in nodes}
+        return made
 
 
 class Touching(Protocol):

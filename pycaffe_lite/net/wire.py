@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..blob import Blob
+from ..device import CPU, Device
 from ..errors import ConfigError
 from ..layer import Layer, Param, Shapes, create
 from ..proto import caffe_pb2
@@ -68,6 +69,7 @@ class Graph:
     room: Any = None  # without backward: what layers need only while they run, for all of them in turn
     kept: frozenset[str] = frozenset()  # names of the blobs that somebody may read after a run
     forward_only: bool = False
+    device: Device = CPU  # where it runs
     without: frozenset[str] = frozenset()  # names of the passes over plans that are left out
     same_diffs: list[tuple[Blob, Blob]] | None = None  # the first's gradient is in the second's memory
 

@@ -41,10 +41,14 @@ def run_all() -> None:
     from test_lrn import TABLE as NORMS
     from test_pooling import TABLE as POOLS
     from test_pooling import window_of
+    from test_winners import TABLE as WINNERS
+    from test_winners import case
 
     from pycaffe_lite.backend.cpu.convolution import Convolution
     from pycaffe_lite.backend.cpu.gemm import gemm
     from pycaffe_lite.backend.cpu.reduce import add_rows
+    from pycaffe_lite.backend.cpu.winners_data import data_grad
+    from pycaffe_lite.backend.cpu.winners_weights import weights_grad
     from pycaffe_lite.layers._channels import affine_channels_grad, see
     from pycaffe_lite.layers._normalize import measure, norm_grad, normalize, sum_norm_grad
     from pycaffe_lite.layers._pooling import average_pool, max_pool
@@ -72,6 +76,10 @@ def run_all() -> None:
             y, argmax = (guarded(np.ones(size, kind), at_end) for kind in (x.dtype, np.int32))
             max_pool(x, *window, y, argmax)
             average_pool(x, *window, y)
+        for shape in WINNERS:
+            of, winners, has, _ = case(shape, 0.1, lambda array, at_end=at_end: guarded(array, at_end))
+            weights_grad(of.plane, has["x"], winners, has["w"], has["b"], True)
+            data_grad(of.plane, winners, has["w"], has["dx"])
         for count in COUNTS:
             x, y = (guarded(np.ones(count, np.float32), at_end) for _ in range(2))
             drop(x, np.ones(1, np.int64), np.ones(1, np.int64), 1 << 30, 2, count, y)

@@ -24,6 +24,7 @@ from test_elements import COUNTS, check as check_dropout
 from test_lrn import TABLE as NORMS, check as check_lrn
 from test_pooling import TABLE as POOLS, check as check_pool
 from test_softmax import TABLE as COLUMNS, check as check_softmax
+from test_winners import TABLE as WINNERS, check as check_winners
 
 print(vector.LANES, tile.ASSEMBLY)
 for shape in TABLE:
@@ -34,6 +35,9 @@ for shape in SHAPES:
         check_gemm(False, transposed, *shape, np.float32, gap=3, accumulate=True, relu=True)
 for pool in POOLS:
     check_pool(*pool)
+for shape in WINNERS:
+    check_winners(shape)
+    check_winners(shape, 0.1)
 for count in COUNTS:
     check_dropout(count)
 for norm in NORMS:

@@ -183,7 +183,8 @@ def test_all_that_can_be_read_is_the_same_with_and_without(chain, without):
 def test_where_the_arithmetic_is_the_same_so_are_the_bits(chain):
     plain = built(source_of(chain), dtype=np.float32, without=["all"])
     wanted = trained(plain, iterations=3)
-    agree(trained(built(source_of(chain), dtype=np.float32), iterations=3), wanted, 0, visible(plain, wanted))
+    net = built(source_of(chain), dtype=np.float32, without=["winners"])  # which add up in another order
+    agree(trained(net, iterations=3), wanted, 0, visible(plain, wanted))
 
 
 @pytest.mark.parametrize("chain", ["residual", "residual of many channels", "many readers", "names of their own"])
@@ -208,6 +209,7 @@ def test_on_every_device(device, chain, phase):
     agree(trained(joined, iterations=1), wanted, 2e-5, visible(plain, wanted))
 
 
+TOLERANCES = {"float64": 1e-12, "float32": 2e-5}  # winners of a pool are added up in another order
 POOLS = [name for name, source in CHAINS.items() if "Pooling" in source]
 
 
@@ -218,7 +220,7 @@ def test_with_shared_memory_outputs_and_parameters_are_the_same(chain, dtype):
         net = built(source_of(chain), share_memory=True, keep=kept, dtype=dtype)
         names = {n for n in wanted[0] if n.rsplit(" ", 1)[0] in (*kept, *net.outputs) and "diff" not in n}
         names |= {n for n in wanted[0] if n.split()[0] in net.params and n.split()[1].isdigit()}
-        agree(trained(net), wanted, names=names)
+        agree(trained(net), wanted, TOLERANCES[dtype], names)
 
 
 def scored(net, forwards=3):
@@ -316,7 +318,7 @@ def test_any_part_of_a_net_can_be_run(chain, dtype, run, share):
     wanted = trained(built(source_of(chain), without=["all"], dtype=dtype))
     net = built(source_of(chain), share_memory=share, dtype=dtype)
     names = {n for n in wanted[0] if n.split()[0] in net.params and n.split()[1].isdigit()}
-    agree(trained(net, run), wanted, names=names | {"loss data"} & set(wanted[0]))
+    agree(trained(net, run), wanted, TOLERANCES[dtype], names | {"loss data"} & set(wanted[0]))
 
 
 @pytest.mark.parametrize("chain", ["and ReLU", "residual", "convolution and ReLU"])

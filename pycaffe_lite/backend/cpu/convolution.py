@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ...geometry import Geometry
+from ...geometry import Geometry, Winners
 from ...ops import fill
-from . import depthwise, depthwise_grad, im2col, pixels, shifts
+from . import depthwise, depthwise_grad, im2col, pixels, shifts, winners_data, winners_weights
 from .convolve import convolve
 from .deconvolve import deconvolve
 from .gemm import gemm
@@ -164,6 +164,25 @@ class Convolution(Geometry):
         met = self.met(x)
         thin(x, self.batch * self.channels * self.plane.out_height, *self.thinning, met)
         return met
+
+    def follows_winners(self, windows: int, dtype: Any) -> tuple[bool, bool]:
+        """Whether gradients of weights, and of x, had better be those of the winners of so many windows of a plane."""
+        fast = len(self.size) in (1, 2) and dtype == np.float32 and self.batch > 0
+        if not fast or self.is_depthwise or self.is_thin or max(self.dilation) > 1:
+            return False, False
+        return winners_weights.pays(self.plane, windows), winners_data.pays(self.plane, windows)
+
+    def backward_weights_of_winners(
+        self, x: np.ndarray, winners: Winners, dw: np.ndarray, db: np.ndarray | None, accumulate: bool = True
+    ) -> None:
+        """dw = the gradient of w (added to what is there with `accumulate`), db += that of the bias."""
+        with one_run():
+            winners_weights.weights_grad(self.plane, x, winners, dw, db, accumulate)
+
+    def backward_data_of_winners(self, winners: Winners, w: np.ndarray, dx: np.ndarray) -> None:
+        """dx = the gradient of x."""
+        with one_run():
+            winners_data.data_grad(self.plane, winners, w, dx)
 
     def backward_bias(self, dy: np.ndarray, db: np.ndarray) -> None:
         """db += the gradient of the bias."""

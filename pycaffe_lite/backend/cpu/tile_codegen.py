@@ -23,7 +23,8 @@ BASES = (0, 3, 5, 10)
 """Rows of A whose address is in a register; the others lie 1, 2, 4 or 8 row strides behind one of them."""
 
 
-def _vector(number: int) -> str:
+def vector_name(number: int) -> str:
+    """A register."""
     return f"%{NAME}{number}"
 
 
@@ -46,10 +47,10 @@ class Assembly:
         self.operand = {name: f"${i if i < len(self.CHANGED) else i + len(self.CHANGED)}" for i, name in operands}
 
     def accumulator(self, row: int, part: int) -> str:
-        return _vector(row * self.vectors + part)
+        return vector_name(row * self.vectors + part)
 
     def of_b(self, part: int) -> str:
-        return _vector(self.accumulators + part)
+        return vector_name(self.accumulators + part)
 
     def text(self) -> str:
         lines = [*self.begin(), *self.addresses(), ".p2align 5", "1:", *self.step()]
@@ -83,21 +84,24 @@ class Assembly:
         """Accumulators: zero, or what `start` points at."""
         start, row = self.operand["start"], self.operand["start_row"]
         lines = [f"testq {start}, {start}", "jnz 2f"]
-        for number in range(self.accumulators):
-            low = f"%xmm{number}" if number < 16 else _vector(number)
-            lines.append(f"{'vxorps' if number < 16 else 'vpxord'} {low}, {low}, {low}")
+        lines += self.zeros()
         lines += ["jmp 3f", "2:"]
         for i in range(self.rows):
             lines += [f"vmovups {j * BYTES}({start}), {self.accumulator(i, j)}" for j in range(self.vectors)]
             lines.append(f"addq {row}, {start}")
         return [*lines, "3:"]
 
+    def zeros(self) -> list[str]:
+        """All accumulators are zero."""
+        names = [f"%xmm{number}" if number < 16 else vector_name(number) for number in range(self.accumulators)]
+        return [f"{'vxorps' if 'x' in name else 'vpxord'} {name}, {name}, {name}" for name in names]
+
     def step(self) -> list[str]:
         """One p: the vectors of B, and each row's number of A times them."""
         loads = [f"vmovups {j * BYTES}({self.row_of_b()}), {self.of_b(j)}" for j in range(self.vectors)]
         lines = [*self.locate(), *loads, self.next_of_b()]
         for i in range(self.rows):
-            number = _vector(self.free[i % len(self.free)])
+            number = vector_name(self.free[i % len(self.free)])
             lines.append(f"vbroadcastss {self.row_address(i)}, {number}")
             lines += [f"vfmadd231ps {self.of_b(j)}, {number}, {self.accumulator(i, j)}" for j in range(self.vectors)]
         return lines + self.follow()
@@ -105,7 +109,7 @@ class Assembly:
     def finish(self) -> list[str]:
         """Store the larger of accumulator and floor; with operands in this order, vmaxps keeps a NaN."""
         number = self.accumulators
-        floor, c = _vector(number), self.operand["c"]
+        floor, c = vector_name(number), self.operand["c"]
         lines = [f"vmovq {self.operand['floor']}, %xmm{number}", f"vbroadcastss %xmm{number}, {floor}"]
         for i in range(self.rows):
             for j in range(self.vectors):
@@ -246,7 +250,7 @@ def _portable(builder: Any, of: dict[str, Any], rows: int, vectors: int = VECTOR
 
     loop, after = (function.append_basic_block(f"tile.{name}") for name in ("loop", "after"))
     null = builder.icmp_unsigned("==", builder.ptrtoint(of["start"], I64), ir.Constant(I64, 0))
-    begin = _started(builder, of, null, tiles, place)
+    begin = started(builder, of, null, tiles, place)
     before = builder.block
     builder.branch(loop)
     builder.position_at_end(loop)
@@ -287,7 +291,7 @@ def _portable(builder: Any, of: dict[str, Any], rows: int, vectors: int = VECTOR
         vector_codegen.emit_store(builder, place(of["c"], of["c_row"], i, j), bounded)
 
 
-def _started(builder: Any, of: dict[str, Any], null: Any, tiles: list[tuple[int, int]], place: Any) -> list[Any]:
+def started(builder: Any, of: dict[str, Any], null: Any, tiles: list[tuple[int, int]], place: Any) -> list[Any]:
     """What the sums begin with."""
     function, before = builder.function, builder.block
     there, ready = (function.append_basic_block(f"tile.{name}") for name in ("start", "ready"))
@@ -307,7 +311,7 @@ def _started(builder: Any, of: dict[str, Any], null: Any, tiles: list[tuple[int,
     return begin
 
 
-def _switch(builder: Any, number: Any, forms: int, emit: Any) -> None:
+def switch(builder: Any, number: Any, forms: int, emit: Any) -> None:
     """Jump to the code of emit(1), emit(2) ... emit(forms), as `number` says."""
     end = builder.function.append_basic_block("tile.end")
     blocks = [builder.function.append_basic_block(f"tile.{count}") for count in range(1, forms + 1)]
@@ -335,7 +339,7 @@ def emit_multiply_tile(builder: Any, *args: Any) -> None:
         else:
             _portable(builder, operands, rows)
 
-    _switch(builder, of["rows"], ROWS, form)
+    switch(builder, of["rows"], ROWS, form)
 
 
 NEIGHBOURS = ("a", "table", "b", "start", "start_row", "c", "k", "rows", "vectors", "floor")
@@ -356,7 +360,7 @@ def emit_multiply_neighbours(builder: Any, *args: Any) -> None:
             _portable(builder, {**operands, "a_row": ir.Constant(I64, 1), "b_step": width}, rows, vectors)
 
     before = builder.mul(builder.sub(of["rows"], ir.Constant(I64, 1)), ir.Constant(I64, VECTORS))
-    _switch(builder, builder.add(before, of["vectors"]), ROWS * VECTORS, form)
+    switch(builder, builder.add(before, of["vectors"]), ROWS * VECTORS, form)
 
 
 LISTED = ("a", "a_row", "table", "b", "bias", "c", "c_row", "k", "rows", "vectors", "floor")
@@ -376,7 +380,7 @@ def emit_multiply_listed(builder: Any, *args: Any) -> None:
             _portable(builder, {**operands, "a_step": ir.Constant(I64, 1)}, rows, vectors)
 
     before = builder.mul(builder.sub(of["rows"], ir.Constant(I64, 1)), ir.Constant(I64, VECTORS))
-    _switch(builder, builder.add(before, of["vectors"]), ROWS * VECTORS, form)
+    switch(builder, builder.add(before, of["vectors"]), ROWS * VECTORS, form)
 
 
 TAPS = ("a", "table", "pitch", "b", "start", "c", "c_row", "k", "rows", "vectors")
@@ -404,7 +408,7 @@ def emit_multiply_taps(builder: Any, *args: Any) -> None:
     last = ir.Constant(I64, MOST_TAPS + 1)
     order = builder.select(builder.icmp_signed("<", of["rows"], last), of["rows"], last)
     before = builder.mul(builder.sub(order, ir.Constant(I64, 1)), ir.Constant(I64, MOST_VECTORS))
-    _switch(builder, builder.add(before, of["vectors"]), len(shapes), form)
+    switch(builder, builder.add(before, of["vectors"]), len(shapes), form)
 
 
 KINDS = {

@@ -26,6 +26,11 @@ def longs(p):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
+def ints(p):  # type: ignore[no-untyped-def]
+    """The pointer to float32 `p` as a pointer to int32."""
+    raise NotImplementedError("compiled code only")
+
+
 def load(p):  # type: ignore[no-untyped-def]
     """The vector at `p`."""
     raise NotImplementedError("compiled code only")
@@ -38,6 +43,11 @@ def load_ints(p, first):  # type: ignore[no-untyped-def]
 
 def load_some(p, count):  # type: ignore[no-untyped-def]
     """The first `count` lanes of the vector at `p`, zero in the others, whose memory is not touched."""
+    raise NotImplementedError("compiled code only")
+
+
+def load_some_ints(p, count):  # type: ignore[no-untyped-def]
+    """The same of int32, from a pointer to those."""
     raise NotImplementedError("compiled code only")
 
 

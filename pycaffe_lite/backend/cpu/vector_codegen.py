@@ -29,7 +29,7 @@ class VectorType(types.Type):
 
 
 FLOATS, INTS, BITS = VectorType("float32"), VectorType("int32"), VectorType("bool")
-FLOAT_POINTER, LONG_POINTER = types.CPointer(types.float32), types.CPointer(types.int64)
+FLOAT_POINTER, INT_POINTER, LONG_POINTER = (types.CPointer(t) for t in (types.float32, types.int32, types.int64))
 
 
 @register_default(VectorType)
@@ -90,6 +90,11 @@ def emit_mask(builder: Any, count: Any) -> Any:
 def emit_load_masked(builder: Any, pointer: Any, mask: Any) -> Any:
     load = intrinsic(builder, f"llvm.masked.load.v{LANES}f32.p0", VECTOR, [POINTER, I32, MASK, VECTOR])
     return builder.call(load, [pointer, ir.Constant(I32, 4), mask, ZERO])
+
+
+def emit_load_some_ints(builder: Any, pointer: Any, count: Any) -> Any:
+    floats = emit_load_masked(builder, pointer, emit_mask(builder, count))
+    return builder.bitcast(floats, INTEGERS)
 
 
 def emit_load_some(builder: Any, pointer: Any, count: Any) -> Any:
@@ -357,9 +362,11 @@ def generic(stub: Any, result: Any, arity: int, emit: Any) -> None:
 INT, NOTHING = types.int64, types.void
 fixed(vector.floats_at, FLOAT_POINTER, (INT,), lambda b, address: b.inttoptr(address, POINTER))
 fixed(vector.longs, LONG_POINTER, (FLOAT_POINTER,), lambda b, p: b.bitcast(p, I64.as_pointer()))
+fixed(vector.ints, INT_POINTER, (FLOAT_POINTER,), lambda b, p: b.bitcast(p, I32.as_pointer()))
 fixed(vector.load, FLOATS, (FLOAT_POINTER,), emit_load)
 fixed(vector.load_ints, INTS, (LONG_POINTER, INT), emit_load_ints)
 fixed(vector.load_some, FLOATS, (FLOAT_POINTER, INT), emit_load_some)
+fixed(vector.load_some_ints, INTS, (INT_POINTER, INT), emit_load_some_ints)
 fixed(vector.load_between, FLOATS, (FLOAT_POINTER, INT, INT), emit_load_between)
 generic(vector.store, lambda p, value: NOTHING, 2, emit_store)
 generic(vector.store_some, lambda p, value, count: NOTHING, 3, emit_store_some)
