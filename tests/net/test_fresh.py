@@ -7,8 +7,8 @@ from itertools import count
 import numpy as np
 import pytest
 from cases import CASES
+from chains import CHAINS, FROZEN, INPUT, LABEL, agree, built, conv, source_of, trained
 from exam import Case, Run, build
-from test_passes import CHAINS, FROZEN, INPUT, LABEL, agree, built, conv, source_of, trained
 
 import pycaffe_lite as caffe
 from pycaffe_lite.net import fresh

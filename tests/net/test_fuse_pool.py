@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from test_passes import built, source_of
+from chains import built, source_of
 
 from pycaffe_lite.net import passes
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_passes import agree, built, conv, in_parts, launched, layer, layers_then_whole, relu, trained
-from test_passes import whole_then_layers as by_layers
+from chains import agree, built, conv, in_parts, launched, layer, layers_then_whole, relu, trained
+from chains import whole_then_layers as by_layers
 
 from pycaffe_lite.net import fresh, passes
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from test_passes import (
+from chains import (
     agree,
     built,
     conv,
@@ -18,6 +16,8 @@ from test_passes import (
     visible,
     whole_then_layers,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pycaffe_lite.proto import NetParameter
 from pycaffe_lite.proto.text import parse
