@@ -65,7 +65,7 @@ END = """
 """
 USUAL = START + IN_PLACE, "".join([START, *(BLOCK.format(name) for name in ("data", "datac", "datacc")), END])
 INSTEAD = "set CAFFE_LITE_CACHE to a folder that can be, with room for some megabytes"
-COMPILERS = ("compile", "codegen")  # modules of backend.cpu that import numba
+COMPILERS = ("compile", "codegen", "assembly")  # modules of backend.cpu that import numba
 
 
 def add_parser(verbs: Any) -> None:

@@ -98,6 +98,7 @@ def _base_digest() -> bytes:
         "atoms.py",
         "vector_codegen.py",
         "tile.py",
+        "tile_assembly.py",
         "tile_codegen.py",
         "sparse.py",
         "sparse_codegen.py",

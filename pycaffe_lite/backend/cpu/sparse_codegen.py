@@ -13,7 +13,8 @@ from numba import types
 from . import sparse, tile
 from .codegen import I32, I64
 from .sparse import MOST_VECTORS
-from .tile_codegen import BYTES, REGISTERS, Assembly, started, switch, vector_name
+from .tile_assembly import BYTES, REGISTERS, Assembly, vector_name
+from .tile_codegen import started, switch
 from .vector import LANES
 from .vector_codegen import (
     FLOAT,

@@ -207,6 +207,6 @@ def data_grad(of: Plane, winners: Winners, w: Any, dx: Any) -> None:
     rows = of.kernel_y * cut.parts
     packed = workspace("rows of weights", of.outputs * rows * cut.width)
     pack_rows(w, cut.order, of.outputs, of.group_outputs, of.depth, rows, cut.width, packed)
-    relu = winners.dy if winners.y is None else winners.y, int(winners.y is not None), winners.slope
+    relu = winners.y, int(winners.y is not None), winners.slope
     tasks = of.batch * of.group
     spread_winners(cut.plan, packed, winners.dy, winners.argmax, *relu, scratch(cut.scratch), 0, tasks, dx)

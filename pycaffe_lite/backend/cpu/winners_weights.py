@@ -306,7 +306,7 @@ def weights_grad(of: Plane, x: Any, winners: Winners, dw: Any, db: Any, adds: bo
     """dw = the gradient of the weights, or dw += that; db += the gradient of the bias, if it is not None."""
     cut = Cut(of, winners.windows)
     partial, room = workspace("sums of weights", cut.chunks * of.outputs * cut.line), scratch(cut.scratch)
-    relu = winners.dy if winners.y is None else winners.y, int(winners.y is not None), winners.slope
+    relu = winners.y, int(winners.y is not None), winners.slope
     tasks, has_bias = cut.chunks * of.group, int(db is not None)
     sum_winners(cut.plan, cut.tables, x, winners.dy, winners.argmax, *relu, room, 0, tasks, partial)
     sizes = cut.chunks, of.outputs, of.depth, cut.line, int(adds), has_bias
