@@ -111,7 +111,7 @@ def average_pool(i, x, planes, h, w, oh, ow, kh, kw, sh, sw, ph, pw, y):
             y[(i * oh + r) * ow + o] = total / max(size, 1)
 
 
-average_pool.cpu("pooling", "average_pool")
+average_pool.cpu("means", "average_pool")
 average_pool.cuda(
     """
     int plane = i / (oh * ow), top = i / ow % oh * sh - ph, left = i % ow * sw - pw;
@@ -140,6 +140,7 @@ def average_pool_grad(i, dy, planes, h, w, oh, ow, kh, kw, sh, sw, ph, pw, dx):
                     dx[(i * h + a) * w + b] += share
 
 
+average_pool_grad.cpu("means", "average_pool_grad")
 average_pool_grad.cuda(
     """
     int plane = i / (h * w), r = i / w % h + ph, c = i % w + pw;

@@ -1,4 +1,4 @@
-"""Pooling in vectors gives what the plain kernels give, bit for bit, whatever the numbers are."""
+"""Pooling in vectors gives what the plain kernels give, whatever the numbers are; forward bit for bit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from pycaffe_lite.backend.cpu.program import Program
 from pycaffe_lite.kernel import Kernel, recording
-from pycaffe_lite.layers._pooling import Window, average_pool, max_pool
+from pycaffe_lite.layers._pooling import Window, average_pool, average_pool_grad, max_pool
 
 # (planes, h, w), kernel, stride, pad; rounded up as Caffe does it, so that windows may hang over.
 TABLE: list[tuple[tuple[int, int, int], tuple[int, int], tuple[int, int], tuple[int, int]]] = [
@@ -29,6 +29,9 @@ TABLE: list[tuple[tuple[int, int, int], tuple[int, int], tuple[int, int], tuple[
     ((2, 5, 5), (1, 1), (3, 3), (0, 0)),
     ((1, 500, 70), (3, 3), (2, 2), (0, 0)),
     ((1, 40, 40), (33, 33), (1, 1), (0, 0)),
+    ((2, 56, 56), (56, 56), (1, 1), (0, 0)),
+    ((2, 12, 50), (3, 3), (3, 3), (0, 0)),
+    ((1, 300, 70), (4, 4), (2, 2), (2, 2)),
 ]
 
 
@@ -74,9 +77,29 @@ def check(shape: tuple[int, int, int], kernel: Any, stride: Any, pad: Any) -> No
         y, mean, argmax = np.full(size, 7, np.float32), np.full(size, 7, np.float32), np.full(size, -7, np.int32)
         run(max_pool, forms[0], (x, *window, y, argmax))
         run(average_pool, forms[1], (np.nan_to_num(x, neginf=-9), *window, mean))
-        found.append([y.view(np.int32), argmax, mean.view(np.int32)])
+        found.append([y.view(np.int32), argmax, mean if kernel == shape[1:] else mean.view(np.int32)])
     for plain, fast in zip(*found):
-        np.testing.assert_array_equal(fast, plain)
+        if plain.dtype == np.float32:  # a whole plane is added up in another order
+            np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(fast, plain)
+    check_grad(window)
+
+
+def check_grad(window: Window) -> None:
+    """The same for the gradient of means: every element of dx is written, whatever was there, and no other."""
+    random = np.random.default_rng(1)
+    dy = random.standard_normal((window.planes, window.oh, window.ow), np.float32)
+    dy[random.random(dy.shape) < 0.02] = np.inf
+    dy[random.random(dy.shape) < 0.02] = np.nan
+    found = []
+    for form in (None, average_pool_grad.cpu_form):
+        dx = np.full(window.planes * window.h * window.w + 64, np.nan, np.float32)
+        dx[-64:] = 7
+        run(average_pool_grad, form, (dy, *window, dx))
+        found.append(dx)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5, atol=1e-6)
+    assert found[1][-64:].tolist() == [7] * 64
 
 
 @pytest.mark.parametrize(("shape", "kernel", "stride", "pad"), TABLE)

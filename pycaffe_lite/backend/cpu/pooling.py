@@ -217,11 +217,6 @@ def max_pool(x: Any, *rest: Any) -> bool:
     return launch(PlanePool(*rest[:-2]), x, rest[-2], rest[-1])
 
 
-def average_pool(x: Any, *rest: Any) -> bool:
-    """Launch what `layers._pooling.average_pool` is called with; False for huge windows, which gain nothing."""
-    return launch(PlanePool(*rest[:-1], mean=True), x, rest[-1], None)
-
-
 def launch(of: PlanePool, x: Any, y: Any, argmax: Any) -> bool:
     """Pool planes as they lie."""
     if of.pays:
