@@ -189,10 +189,10 @@ def expression(name: str, writes: str, reads: str, formula: str, constants: str 
     in_python = typed_literals(indexed)
     source = f"def {name}(i, {', '.join([*arrays, *scalars, 'count', writes])}):\n    {writes}[i] = {in_python}\n"
     space: dict[str, Any] = {"__name__": __name__, "T": T, "where": where, **_MATH}
-    if re.search(r"tanh\(|exp\(", formula):  # on the CPU polynomials, so that the loop vectorises
-        from .squash import exponential, log_one_more, tanh
+    if re.search(r"tanh\(|exp\(|log\(", formula):  # on the CPU polynomials, so that the loop vectorises
+        from .squash import exponential, log_one_more, logarithm, tanh
 
-        space.update(tanh=tanh, exp=exponential, log1p=log_one_more)  # no formula gives log1p more than 1
+        space.update(tanh=tanh, exp=exponential, log=logarithm, log1p=log_one_more)  # no log1p of more than 1
     exec(compile(source, f"<formula of {name}>", "exec"), space)
     made = Kernel(
         space[name],

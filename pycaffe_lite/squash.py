@@ -1,9 +1,9 @@
-"""Sigmoid, tanh, exp and log(1 + x) for kernels, as polynomials: loops over them vectorise, ten times as fast.
+"""Sigmoid, tanh, exp, log and log(1 + x) for kernels, as polynomials: loops over them vectorise, ten times as fast.
 
-Sigmoid and tanh are functions of exp(x) - 1. That is a Taylor polynomial at x / 64, doubled six times by
-exp(2 x) - 1 = q (q + 2) where q = exp(x) - 1, which keeps small values exact. It is computed in double
-precision whatever the element type, and right to 1e-14. Beyond +-40 nothing changes any more that the
-sum with 1 would not lose. A NaN stays one.
+In float64 sigmoid and tanh are functions of exp(x) - 1. That is a Taylor polynomial at x / 64, doubled six times by
+exp(2 x) - 1 = q (q + 2) where q = exp(x) - 1, which keeps small values exact. It is right to 1e-14. Beyond +-40
+nothing changes any more that the sum with 1 would not lose. In float32 they are made of `squash_codegen.py`'s
+functions, right to two units of the last place. A NaN stays one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,18 @@ from .kernel import T, device_function
 
 
 def exponential(x):  # type: ignore[no-untyped-def]
-    """exp(x), within 2 units of the last place for float32; `vector_codegen.py` gives the compiler code for it."""
+    """exp(x), within 2 units of the last place for float32; `squash_codegen.py` gives the compiler code for it."""
     return math.exp(x)
+
+
+def less_one(x):  # type: ignore[no-untyped-def]
+    """exp(x) - 1 in float32, for x from -80 to 80; the same holds for its code."""
+    return math.expm1(x)
+
+
+def logarithm(x):  # type: ignore[no-untyped-def]
+    """log(x), within a unit of the last place for float32, and its code."""
+    return math.log(x)
 
 
 @device_function
@@ -72,6 +82,12 @@ def sigmoid(x):  # type: ignore[no-untyped-def]
 @device_function
 def tanh(x):  # type: ignore[no-untyped-def]
     """The hyperbolic tangent."""
+    if T(1) + T(1e-10) == T(1):  # float32
+        twice = T(2) * math.fabs(x)  # errors of a large q cancel out of what follows
+        twice = T(40) if twice > T(40) else twice
+        q = less_one(twice)
+        y = q / (q + T(2))
+        return -y if x < T(0) else y
     q = bounded_expm1(2.0 * x)
     return q / (q + 2.0)
 

@@ -59,3 +59,27 @@ def test_exp_beyond_what_float32_holds():
     e_to(x, x.size, y)
     assert y[[0, 3, 5]].tolist() == [np.inf] * 3 and y[[1, 4, 6]].tolist() == [0] * 3 and np.isnan(y[2])
     assert y[7] == pytest.approx(np.exp(-100), rel=0.02)  # it has five bits left
+
+
+log_of = expression("log_of", "y", "x", "log(x)")
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1.2e-7), (np.float64, 4e-16)])
+def test_log_is_right(dtype, tolerance):
+    x = np.concatenate([np.logspace(-44, 38, 9001), np.linspace(0.5, 2, 4801), 1 + np.logspace(-7, -1, 331)]).astype(
+        dtype
+    )
+    y = np.empty_like(x)
+    log_of(x, x.size, y)
+    wanted = np.log(x.astype(np.float64))
+    assert (np.abs(y - wanted) <= tolerance * np.abs(wanted)).all()
+    assert y[x == 1].tolist() == [0] * np.count_nonzero(x == 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_log_of_what_has_none(dtype):
+    x = np.array([0, -0.0, np.inf, -1, -np.inf, np.nan, -1e-40], dtype)
+    y = np.empty_like(x)
+    log_of(x, x.size, y)
+    assert y[:3].tolist() == [-np.inf, -np.inf, np.inf]
+    assert np.isnan(y[3:]).all()

@@ -18,10 +18,10 @@ from numba.core.cpu_options import FastMathOptions
 from numba.core.typed_passes import NativeLowering
 
 from ...kernel import DeviceFunction
-from . import atoms, codegen, sparse_codegen, tile_codegen, vector_codegen
+from . import atoms, codegen, sparse_codegen, squash_codegen, tile_codegen, vector_codegen
 
 # Whose import gives numba the code of the names that kernels may use.
-_STUBS = (codegen, vector_codegen, tile_codegen, sparse_codegen)
+_STUBS = (codegen, vector_codegen, squash_codegen, tile_codegen, sparse_codegen)
 
 _POINTERS = {"int*": types.int32, "long*": types.int64, "byte*": types.uint8, "double*": types.float64}
 _FAST_MATH = frozenset({"contract", "nsz"})  # and, in kernels that say `any_order`, "reassoc"

@@ -92,18 +92,8 @@ def _names(code: CodeType) -> tuple[str, ...]:
 def _base_digest() -> bytes:
     """What every key depends on: Python's and numba's version, the processor, and the compiler's own files."""
     here = Path(__file__).parent
-    names = (
-        "compile.py",
-        "codegen.py",
-        "atoms.py",
-        "vector_codegen.py",
-        "tile.py",
-        "tile_assembly.py",
-        "tile_codegen.py",
-        "sparse.py",
-        "sparse_codegen.py",
-    )
-    own = [_file_digest(str(here / name)) for name in names]
+    names = "compile codegen atoms vector_codegen squash_codegen tile tile_assembly tile_codegen sparse sparse_codegen"
+    own = [_file_digest(str(here / f"{name}.py")) for name in names.split()]
     versions = [importlib.metadata.version(p) for p in ("numba", "llvmlite")]
     return repr((sys.version_info[:2], versions, processor(), own)).encode()
 

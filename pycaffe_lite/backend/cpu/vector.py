@@ -136,6 +136,11 @@ def every(lanes):  # type: ignore[no-untyped-def]
     raise NotImplementedError("compiled code only")
 
 
+def truncated(vector):  # type: ignore[no-untyped-def]
+    """The vector of int32 that is left without what is behind the point."""
+    raise NotImplementedError("compiled code only")
+
+
 def exponential(vector):  # type: ignore[no-untyped-def]
     """exp of each lane, within 2 units of the last place."""
     raise NotImplementedError("compiled code only")

@@ -8,7 +8,6 @@ from llvmlite import ir
 from numba import types
 from numba.core.datamodel import PrimitiveModel, register_default
 
-from ... import squash
 from . import vector
 from .codegen import I32, I64, POINTER, define
 from .vector import LANES
@@ -284,41 +283,6 @@ def emit_store_transposed(
                     emit_store_some(builder, place, line, rows)
 
 
-# exp(x) is 2 ** n times a Taylor polynomial of what is left; x is cut off where the result is 0 or infinite anyway.
-LOG2, LOWEST, HIGHEST = 0.6931471805599453, -104.0, 89.0
-LOG2_HIGH = 0.693145751953125  # few enough digits for n times it to be exact
-
-
-def emit_exponential(builder: Any, x: Any) -> Any:
-    """exp of one float32, or of a vector of them."""
-    number, integer = x.type, INTEGERS if x.type == VECTOR else I32
-
-    def constant(kind: Any, value: Any) -> Any:
-        return ir.Constant(kind, [value] * LANES if x.type == VECTOR else value)
-
-    def muladd(a: Any, b: Any, c: Any) -> Any:
-        name = f"v{LANES}f32" if x.type == VECTOR else "f32"
-        return builder.call(intrinsic(builder, f"llvm.fmuladd.{name}", number, [number] * 3), [a, b, c])
-
-    low, high = constant(number, LOWEST), constant(number, HIGHEST)
-    x = builder.select(builder.fcmp_ordered("<", x, low), low, x)  # NaN passes both
-    x = builder.select(builder.fcmp_ordered(">", x, high), high, x)
-    steps = muladd(x, constant(number, 1 / LOG2), constant(number, 200.5))  # above 0, where to round down is to cut off
-    n = builder.sub(builder.fptosi(steps, integer), constant(integer, 200))
-    n = builder.select(builder.fcmp_ordered("==", x, x), n, constant(integer, 0))
-    whole = builder.sitofp(n, number)
-    r = muladd(whole, constant(number, -LOG2_HIGH), x)
-    r = muladd(whole, constant(number, LOG2_HIGH - LOG2), r)
-    p = constant(number, 1 / 5040)
-    for factor in (720, 120, 24, 6, 2, 1, 1):
-        p = muladd(p, r, constant(number, 1 / factor))
-    half = builder.ashr(n, constant(integer, 1))  # 2 ** n may have no exponent; two halves do
-    for part in (half, builder.sub(n, half)):
-        bits = builder.shl(builder.add(part, constant(integer, 127)), constant(integer, 23))
-        p = builder.fmul(p, builder.bitcast(bits, number))
-    return p
-
-
 def emit_highest(builder: Any, value: Any) -> Any:
     """Halves compared with halves until one lane is left."""
     width = LANES // 2
@@ -329,18 +293,6 @@ def emit_highest(builder: Any, value: Any) -> Any:
         value = builder.select(builder.fcmp_ordered(">", other, value), other, value)
         width //= 2
     return builder.extract_element(value, ir.Constant(I32, 0))
-
-
-def define_exponential() -> None:
-    """`squash.exponential`: of float32 as above, of float64 the machine's."""
-
-    def emit(builder: Any, args: Any, signature: Any) -> Any:
-        double = ir.DoubleType()
-        if args[0].type == double:
-            return builder.call(intrinsic(builder, "llvm.exp.f64", double, [double]), [args[0]])
-        return emit_exponential(builder, args[0])
-
-    define(squash.exponential, 1, lambda x: x, emit)
 
 
 def fixed(stub: Any, result: Any, arguments: tuple[Any, ...], emit: Any) -> None:
@@ -384,8 +336,7 @@ fixed(vector.steps, INTS, (INT, INT), emit_steps)
 generic(vector.add, lambda x, y: x, 2, emit_add)
 generic(vector.above, lambda x, y: BITS, 2, emit_above)
 generic(vector.every, lambda lanes: types.boolean, 1, emit_every)
-define_exponential()
-fixed(vector.exponential, FLOATS, (FLOATS,), emit_exponential)
+fixed(vector.truncated, INTS, (FLOATS,), lambda b, x: b.fptosi(x, INTEGERS))
 fixed(vector.highest, types.float32, (FLOATS,), emit_highest)
 fixed(vector.square_root, FLOATS, (FLOATS,), emit_square_root)
 fixed(vector.rough_root, FLOATS, (FLOATS,), emit_rough_root)
