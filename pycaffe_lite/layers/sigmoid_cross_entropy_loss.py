@@ -35,6 +35,7 @@ def cross_entropy(i, x, target, ignore, count, partial, valid):
     valid[i] = block_sum(counted)
 
 
+cross_entropy.cpu("losses", "cross_entropy")
 cross_entropy.cuda(
     """
     double total = 0, counted = 0;
@@ -58,6 +59,7 @@ def cross_entropy_grad(i, x, target, dloss, normalizer, ignore, count, dx):
     dx[i] = T(0) if int(target[i]) == ignore else (sigmoid(x[i]) - target[i]) * scale
 
 
+cross_entropy_grad.cpu("losses", "cross_entropy_grad")
 cross_entropy_grad.cuda("""
     T scale = dloss[0] / normalizer[0];
     dx[i] = (int)target[i] == ignore ? T(0) : (sigmoid(x[i]) - target[i]) * scale;

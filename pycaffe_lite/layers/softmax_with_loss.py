@@ -137,6 +137,7 @@ def label_loss_grad(i, prob, label, dloss, normalizer, ignore, channels, inner, 
         dx[at] = 0 if wanted == ignore else (prob[at] - hit) * scale
 
 
+label_loss_grad.cpu("losses", "label_loss_grad")
 label_loss_grad.cuda("""
     int wanted = (int)label[i], start = i / inner * channels * inner + i % inner;
     T scale = dloss[0] / normalizer[0];

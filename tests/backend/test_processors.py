@@ -21,6 +21,7 @@ from pycaffe_lite.backend.cpu.convolution import Convolution
 from test_gemm import SHAPES, check as check_gemm
 from test_channels import SHAPES as VIEWS, check as check_channels, check_joint, check_normalize
 from test_elements import COUNTS, check as check_dropout
+from test_losses import COUNTS as SCORES, TABLE as LABELS, check_entropy, check_labels
 from test_lrn import TABLE as NORMS, check as check_lrn
 from test_pooling import TABLE as POOLS, check as check_pool
 from test_softmax import TABLE as COLUMNS, check as check_softmax
@@ -44,6 +45,10 @@ for norm in NORMS:
     check_lrn(*norm)
 for columns in COLUMNS:
     check_softmax(*columns)
+for labels in LABELS:
+    check_labels(*labels)
+for scores in SCORES:
+    check_entropy(scores)
 for view in VIEWS:
     check_channels(view)
     check_normalize(view)
