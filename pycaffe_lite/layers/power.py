@@ -15,7 +15,9 @@ flat_grad = expression("flat_grad", "dx", "dy", "0 * (power + scale + shift)", "
 # Powers that need no logarithm: 20 times as fast.
 square = expression("square", "y", "x", "(shift + scale * x) * (shift + scale * x) + 0 * power", "power scale shift")
 square_grad = expression("square_grad", "dx", "x dy", "dy * power * scale * (shift + scale * x)", "power scale shift")
-root = expression("root", "y", "x", "sqrt(shift + scale * x) + 0 * power", "power scale shift")
+BASE = "(shift + scale * x)"
+LIKE_POW = f"where({BASE} * 0.5 == {BASE}, fabs({BASE}), {BASE})"  # infinities and zeros, of which pow drops the sign
+root = expression("root", "y", "x", f"sqrt({LIKE_POW}) + 0 * power", "power scale shift")
 root_grad = expression("root_grad", "dx", "x dy", "dy * power * scale / sqrt(shift + scale * x)", "power scale shift")
 
 
