@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import linecache
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
@@ -11,11 +13,27 @@ import numba
 from numba import types
 from numba.core import compiler, registry
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder, Flags
+from numba.core.compiler import CompilerBase, Flags
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.compiler_machinery import AnalysisPass, register_pass
+from numba.core.compiler_machinery import AnalysisPass, PassManager, register_pass
 from numba.core.cpu_options import FastMathOptions
-from numba.core.typed_passes import NativeLowering
+from numba.core.typed_passes import (
+    AnnotateTypes,
+    IRLegalization,
+    NativeLowering,
+    NoPythonBackend,
+    NopythonTypeInference,
+    PreLowerStripPhis,
+)
+from numba.core.untyped_passes import (
+    DeadBranchPrune,
+    FixupArgs,
+    GenericRewrites,
+    InlineInlinables,
+    IRProcessing,
+    ReconstructSSA,
+    TranslateByteCode,
+)
 
 from ...kernel import DeviceFunction
 from . import atoms, codegen, sparse_codegen, squash_codegen, tile_codegen, vector_codegen
@@ -57,17 +75,60 @@ class _KeepAsCode(AnalysisPass):
         return True
 
 
-class _HelperCompiler(CompilerBase):
-    """Numba's compiler without its last step."""
+# What kernels need of numba's passes: they have no closures, arrays, literals to unroll, or exceptions.
+_PASSES = (
+    TranslateByteCode, FixupArgs, IRProcessing, GenericRewrites, InlineInlinables, ReconstructSSA, DeadBranchPrune,
+    NopythonTypeInference, PreLowerStripPhis, IRLegalization, AnnotateTypes, NativeLowering,
+)  # fmt: skip
+
+
+class _KernelCompiler(CompilerBase):
+    """Numba's compiler with the passes that matter here, which are half of them."""
+
+    passes: tuple[Any, ...] = (*_PASSES, NoPythonBackend)
+
+    def define_pipelines(self) -> list[Any]:
+        passes = PassManager("kernel")
+        for step in self.passes:
+            passes.add_pass(step, step.__name__)
+        passes.finalize()
+        return [passes]
+
+
+class _HelperCompiler(_KernelCompiler):
+    """The same for what kernels call."""
+
+    passes = (*_PASSES, _KeepAsCode, NoPythonBackend)
 
     def define_pipelines(self) -> list[Any]:
         state = self.state
         state.library = _Helper(state.targetctx.codegen(), state.func_id.func_qualname)
         state.flags.no_compile = state.flags.no_cpython_wrapper = state.flags.no_cfunc_wrapper = True
-        passes = DefaultPassBuilder.define_nopython_pipeline(state)
-        passes.add_pass_after(_KeepAsCode, NativeLowering)
-        passes.finalize()
-        return [passes]
+        return super().define_pipelines()
+
+
+_answers: dict[Any, Any] = {}
+
+
+@contextmanager
+def _remembered_types() -> Iterator[None]:
+    """In this block numba is asked only once what type an operation gives: it goes through all of NumPy's rules."""
+    context = registry.cpu_target.typing_context
+    ask = context.resolve_function_type
+
+    def answer(function: Any, arguments: Any, named: Any) -> Any:
+        if not isinstance(function, types.Function) or named:
+            return ask(function, arguments, named)
+        found = _answers.get((function, arguments))
+        if found is None:
+            found = _answers[function, arguments] = ask(function, arguments, named)
+        return found
+
+    context.resolve_function_type = answer
+    try:
+        yield
+    finally:
+        del context.resolve_function_type  # the method is there again
 
 
 _specialised: dict[tuple[Any, ...], Any] = {}
@@ -102,11 +163,12 @@ def _object_code(function: FunctionType, arguments: tuple[Any, ...], key: str) -
     flags.error_model, flags.nrt = "numpy", False
     flags.fastmath = FastMathOptions(set(_FAST_MATH))
     target = registry.cpu_target
-    with warnings.catch_warnings(), global_compiler_lock:
+    with warnings.catch_warnings(), global_compiler_lock, _remembered_types():
         warnings.simplefilter("ignore", numba.core.errors.NumbaWarning)
         library = _Library(target.target_context.codegen(), key)
         contexts = target.typing_context, target.target_context
-        result = compiler.compile_extra(*contexts, function, arguments, types.void, flags, {}, library=library)
+        how = {"library": library, "pipeline_class": _KernelCompiler}
+        result = compiler.compile_extra(*contexts, function, arguments, types.void, flags, {}, **how)
         library.finalize()
     return _renamed(library, result.fndesc.llvm_func_name, f"caffe_lite_{key}")
 

@@ -6,6 +6,7 @@ import atexit
 import ctypes
 import os
 import threading
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,12 @@ def default_threads() -> int:
     named = os.environ.get("CAFFE_LITE_THREADS")
     if named:
         return _checked(named, "CAFFE_LITE_THREADS")
+    return _processors()
+
+
+@cache
+def _processors() -> int:
+    """Asked once: the answer is read from a dozen files, and planning a net wants it hundreds of times."""
     return quota.processors()
 
 
