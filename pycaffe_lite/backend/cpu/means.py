@@ -17,8 +17,8 @@ from .atoms import offset
 from .band import zero_run
 from .channels import put, some
 from .gemm import ceil_div
-from .pooling import KH, KW, OH, OW, PH, PW, ROOM, SH, SW, H, PlanePool, W, launch
-from .vector import LANES, add, divide, floats_at, load, multiply, splat, store, total, zip_high, zip_low
+from .pooling import KH, KW, OH, OW, PH, PW, ROOM, SH, SW, WHOLE, H, PlanePool, W, launch, mean_of
+from .vector import LANES, add, divide, floats_at, load, multiply, splat, store, zip_high, zip_low
 from .workspace import scratch
 
 # Behind the sizes of a plan: rows of dx in a strip, strips in a plane; zeros in front of a line of outputs in scratch,
@@ -110,16 +110,7 @@ def mean_planes_grad(i, plan, dy, spans, scratch, thread, tasks, work, dx):  # t
 @kernel("x: T*, planes: int, size: int -> y: T*", over="planes", work="size // 4 + 8")
 def mean_plane(i, x, planes, size, y):  # type: ignore[no-untyped-def]
     """The mean of a whole plane."""
-    x = offset(x, i * size)
-    a, b, c, d = splat(T(0)), splat(T(0)), splat(T(0)), splat(T(0))
-    most = size // (4 * LANES) * (4 * LANES)
-    for j in range(0, most, 4 * LANES):
-        at = offset(x, j)
-        a, b = add(a, load(at)), add(b, load(offset(at, LANES)))
-        c, d = add(c, load(offset(at, 2 * LANES))), add(d, load(offset(at, 3 * LANES)))
-    for j in range(most, size, LANES):
-        a = add(a, some(offset(x, j), size - j))
-    y[i] = total(add(add(a, b), add(c, d))) / T(size)
+    y[i] = mean_of(offset(x, i * size), size)
 
 
 @kernel("dy: T*, planes: int, size: int -> dx: T*", over="planes", work="size // 4 + 8")
@@ -128,11 +119,6 @@ def mean_plane_grad(i, dy, planes, size, dx):  # type: ignore[no-untyped-def]
     share = splat(dy[i] / T(size))
     for j in range(0, size, LANES):
         put(offset(dx, i * size + j), share, size - j)
-
-
-def takes_planes(of: PlanePool) -> bool:
-    """Whether there is one window, and it is the plane."""
-    return of.oh == of.ow == 1 and (of.kh, of.kw, of.ph, of.pw) == (of.h, of.w, 0, 0)
 
 
 def plan_of(of: PlanePool) -> tuple[np.ndarray, int]:
@@ -148,7 +134,7 @@ def plan_of(of: PlanePool) -> tuple[np.ndarray, int]:
 def average_pool(x: Any, *rest: Any) -> bool:
     """Launch what `layers._pooling.average_pool` is called with; False for huge windows, which gain nothing."""
     of = PlanePool(*rest[:-1], mean=True)
-    if not takes_planes(of):
+    if of.method != WHOLE:
         return launch(of, x, rest[-1], None)
     mean_plane(x, of.planes, of.h * of.w, rest[-1])
     return True
@@ -157,7 +143,7 @@ def average_pool(x: Any, *rest: Any) -> bool:
 def average_pool_grad(dy: Any, *rest: Any) -> bool:
     """Launch what `layers._pooling.average_pool_grad` is called with."""
     of = PlanePool(*rest[:-1], mean=True)
-    if takes_planes(of):
+    if of.method == WHOLE:
         mean_plane_grad(dy, of.planes, of.h * of.w, rest[-1])
         return True
     plan, floats = plan_of(of)

@@ -16,7 +16,7 @@ import numpy as np
 from ...kernel import T, device_function, inline_function, kernel
 from .atoms import offset
 from .band import HALF, copy_rows, copy_run, copy_strided
-from .channels import put
+from .channels import put, some
 from .gemm import ceil_div
 from .vector import (
     LANES,
@@ -34,6 +34,7 @@ from .vector import (
     splat,
     steps,
     store,
+    total,
     whole,
 )
 from .workspace import scratch
@@ -45,7 +46,7 @@ MOST_TAPS = 1024
 # A plan: sizes, the layout of a band, where two lists begin: how the phases of a row are made (so much padding, then
 # numbers from a column of the plane on, then padding), and for each tap where it is in the band and in the plane.
 H, W, OH, OW, KH, KW, SH, SW, PH, PW, STRIPS, STRIP, PITCH, PHASES, PLACES, METHOD, LISTS = range(17)
-PAIRS, SQUARES, MAXIMA, MEANS = range(4)
+PAIRS, SQUARES, MAXIMA, MEANS, WHOLE = range(5)
 COLUMN, LEFT, COUNT, RIGHT, PHASE_FIELDS = range(5)
 
 
@@ -107,11 +108,25 @@ def take_means(plan, spans, first, last, band, y):  # type: ignore[no-untyped-de
         line = offset(band, (r - first) * plan[SH] * plan[PITCH])
         height = splat(spans[(ow + LANES - 1) // LANES * LANES + r])
         for o in range(0, ow, LANES):
-            total = splat(T(0))
+            sum = splat(T(0))
             for tap in range(plan[KH] * plan[KW]):
-                total = add(total, load(offset(line, o + places[2 * tap])))
+                sum = add(sum, load(offset(line, o + places[2 * tap])))
             size = multiply_add(load(offset(spans, o)), height, splat(T(0)))
-            put(offset(y, r * ow + o), divide(total, size), ow - o)
+            put(offset(y, r * ow + o), divide(sum, size), ow - o)
+
+
+@device_function
+def mean_of(x, size):  # type: ignore[no-untyped-def]
+    """The mean of so many numbers, in four sums."""
+    a, b, c, d = splat(T(0)), splat(T(0)), splat(T(0)), splat(T(0))
+    most = size // (4 * LANES) * (4 * LANES)
+    for j in range(0, most, 4 * LANES):
+        at = offset(x, j)
+        a, b = add(a, load(at)), add(b, load(offset(at, LANES)))
+        c, d = add(c, load(offset(at, 2 * LANES))), add(d, load(offset(at, 3 * LANES)))
+    for j in range(most, size, LANES):
+        a = add(a, some(offset(x, j), size - j))
+    return total(add(add(a, b), add(c, d))) / T(size)
 
 
 @device_function
@@ -191,6 +206,8 @@ def pool_whole(plan, spans, planes, x, band, y, argmax):  # type: ignore[no-unty
         plane, out, places = offset(x, p * plan[H] * plan[W]), offset(y, p * size), offset(argmax, p * size)
         if plan[METHOD] == PAIRS:
             take_pairs(plane, plan[W], oh, plan[OW], plan[KH], plan[SH], out, places)
+        elif plan[METHOD] == WHOLE:
+            out[0] = mean_of(plane, plan[H] * plan[W])
         else:
             for first in range(0, oh, plan[STRIP]):
                 pool_strip(plan, spans, plane, first, min(first + plan[STRIP], oh), band, out, places)
@@ -245,6 +262,8 @@ class PlanePool:
     @property
     def method(self) -> int:
         """How it is computed."""
+        if self.mean and self.oh == self.ow == 1 and (self.kh, self.kw, self.ph, self.pw) == (self.h, self.w, 0, 0):
+            return WHOLE
         inside = self.ph == self.pw == 0 and 2 * self.ow <= self.w and (self.oh - 1) * self.sh + self.kh <= self.h
         if self.mean or not inside or not self.kw == self.sw == 2:
             return MEANS if self.mean else MAXIMA
@@ -254,7 +273,7 @@ class PlanePool:
     @property
     def pays(self) -> bool:
         """Whether the window is not huge."""
-        return self.kh * self.kw <= MOST_TAPS or self.method == PAIRS
+        return self.kh * self.kw <= MOST_TAPS or self.method in (PAIRS, WHOLE)
 
     @property
     def phase(self) -> int:
@@ -271,7 +290,7 @@ class PlanePool:
     @property
     def strip(self) -> int:
         """Rows of outputs that a band is for."""
-        if self.method in (PAIRS, SQUARES):
+        if self.method in (PAIRS, SQUARES, WHOLE):
             return self.oh
         return max(1, min(self.oh, (ROOM // self.pitch - self.kh) // self.sh + 1))
 
@@ -282,7 +301,7 @@ class PlanePool:
     @property
     def floats(self) -> int:
         """Room for a band."""
-        if self.method in (PAIRS, SQUARES):
+        if self.method in (PAIRS, SQUARES, WHOLE):
             return 2 * self.pitch + 2 * LANES if self.method == SQUARES else 0
         return ((self.strip - 1) * self.sh + self.kh) * self.pitch + 2 * LANES
 
@@ -299,7 +318,7 @@ class PlanePool:
     @property
     def plan(self) -> np.ndarray:
         kh, kw, sw, w = self.kh, self.kw, self.sw, self.w
-        if self.method in (PAIRS, SQUARES):
+        if self.method in (PAIRS, SQUARES, WHOLE):
             outputs = np.arange(ceil_div(self.oh * self.ow, LANES) * LANES)
             corners = (2 * outputs + outputs // self.ow * w).astype(np.int32).view(np.int64)
             cut = 1, self.oh, self.pitch, LISTS, LISTS, self.method
