@@ -8,7 +8,7 @@ kernel_x * channels numbers that lie together in an image with channels side by 
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from functools import cached_property
 from typing import Any
 
@@ -37,7 +37,7 @@ from .plane import (
 )
 from .sparse import MOST_VECTORS, add_entries
 from .vector import LANES, floats_at, ints, splat, store, store_transposed
-from .winners_weights import dense_cycles, pass_relu, slowness
+from .winners import Met, dense_cycles, pass_relu, relu_of, slowness
 from .workspace import scratch, workspace
 
 # The pass's own numbers in its plan, behind the geometry.
@@ -140,17 +140,8 @@ def pack_rows(i, w, order, outputs, group_outputs, depth, parts, width, packed):
         target[order[j]] = w[i * depth + j]
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(Met):
     """How the pass is laid out."""
-
-    of: Plane
-    windows: int
-
-    @property
-    def met(self) -> int:
-        """Numbers that one row of the kernel meets in a group."""
-        return self.of.kernel_x * self.of.group_channels
 
     @cached_property
     def parts(self) -> int:
@@ -163,15 +154,10 @@ class Cut:
         return ceil_div(ceil_div(self.met, LANES), self.parts) * LANES
 
     @property
-    def row(self) -> int:
-        return (self.of.width + 2 * self.of.pad_x) * self.of.group_channels
-
-    @property
     def held(self) -> int:
         """Room for the pixels of an image, and for what spills over."""
-        rows = self.of.height + 2 * self.of.pad_y
         spill = self.parts * self.width + LANES * self.of.group_channels
-        return ceil_div(rows * self.row + spill, LANES) * LANES
+        return ceil_div(self.rows * self.row + spill, LANES) * LANES
 
     @property
     def plan(self) -> np.ndarray:
@@ -207,6 +193,5 @@ def data_grad(of: Plane, winners: Winners, w: Any, dx: Any) -> None:
     rows = of.kernel_y * cut.parts
     packed = workspace("rows of weights", of.outputs * rows * cut.width)
     pack_rows(w, cut.order, of.outputs, of.group_outputs, of.depth, rows, cut.width, packed)
-    relu = winners.y, int(winners.y is not None), winners.slope
     tasks = of.batch * of.group
-    spread_winners(cut.plan, packed, winners.dy, winners.argmax, *relu, scratch(cut.scratch), 0, tasks, dx)
+    spread_winners(cut.plan, packed, winners.dy, winners.argmax, *relu_of(winners), scratch(cut.scratch), 0, tasks, dx)

@@ -10,7 +10,7 @@ whole kernel meets are neighbours in a column. (Of a kernel that meets many numb
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -46,13 +46,13 @@ from .vector import (
     load,
     load_some,
     load_some_ints,
-    multiply,
     splat,
     store,
     total,
     transpose,
     whole,
 )
+from .winners import Met, dense_cycles, pass_relu, relu_of, slowness
 from .workspace import scratch, workspace
 
 # The pass's own numbers in its plan, behind the geometry.
@@ -103,15 +103,6 @@ def sum_winners(i, plan, table, x, dy, argmax, y, has_relu, slope, scratch, thre
                 listed, numbers = offset(winners, o * windows), offset(gradients, o * windows)
                 add_listed(listed, places, numbers, band, start, target, windows, vectors)
         begun = 1
-
-
-@device_function
-def pass_relu(dy, y, slope, count, dx):  # type: ignore[no-untyped-def]
-    """The gradient of a ReLU, where y has its sign."""
-    for j in range(0, count, LANES):
-        there = load_some(offset(dy, j), count - j)
-        passed = choose(above(load_some(offset(y, j), count - j), splat(T(0))), there, multiply(there, splat(slope)))
-        store(offset(dx, j), passed)
 
 
 @device_function
@@ -179,21 +170,8 @@ def add_winners(i, partial, order, chunks, outputs, depth, line, adds, has_bias,
         weights[j] = sums[order[j]] + (weights[j] if adds != 0 else T(0))
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(Met):
     """How the sums are cut into tasks and into parts."""
-
-    of: Plane
-    windows: int
-
-    @property
-    def met(self) -> int:
-        """Numbers that one row of the kernel meets in a group."""
-        return self.of.kernel_x * self.of.group_channels
-
-    @property
-    def rows(self) -> int:
-        return self.of.height + 2 * self.of.pad_y
 
     @cached_property
     def whole(self) -> bool:
@@ -227,10 +205,6 @@ class Cut:
     def line(self) -> int:
         """Sums of an output: of its bias, and of its weights."""
         return LANES + sum(width for _, _, width in self.parts)
-
-    @property
-    def row(self) -> int:
-        return (self.of.width + 2 * self.of.pad_x) * self.of.group_channels
 
     @property
     def held(self) -> int:
@@ -282,16 +256,6 @@ class Cut:
         return 4 * max(self.held + self.band + self.of.group_outputs * self.windows + LANES, self.line)
 
 
-def dense_cycles(of: Plane, filled: float = 1.0) -> float:
-    """About how long one output of an image takes the dense way, its gradients written and read: see `pays`."""
-    return of.positions * (of.depth / (1.9 * LANES * filled) + 0.6)
-
-
-def slowness(floats: int) -> float:
-    """How many cycles a vector takes to be met: one, while all of them stay in the second cache."""
-    return 1 if floats <= 1 << 17 else 1.35 if floats <= 1 << 18 else 3.5
-
-
 def pays(of: Plane, windows: int) -> bool:
     """Whether this is faster than the dense way, whose vectors of outputs may not be full."""
     if of.kernel_y > MOST_VECTORS:
@@ -306,8 +270,7 @@ def weights_grad(of: Plane, x: Any, winners: Winners, dw: Any, db: Any, adds: bo
     """dw = the gradient of the weights, or dw += that; db += the gradient of the bias, if it is not None."""
     cut = Cut(of, winners.windows)
     partial, room = workspace("sums of weights", cut.chunks * of.outputs * cut.line), scratch(cut.scratch)
-    relu = winners.y, int(winners.y is not None), winners.slope
     tasks, has_bias = cut.chunks * of.group, int(db is not None)
-    sum_winners(cut.plan, cut.tables, x, winners.dy, winners.argmax, *relu, room, 0, tasks, partial)
+    sum_winners(cut.plan, cut.tables, x, winners.dy, winners.argmax, *relu_of(winners), room, 0, tasks, partial)
     sizes = cut.chunks, of.outputs, of.depth, cut.line, int(adds), has_bias
     add_winners(partial, cut.order, *sizes, room, 0, dw, db if has_bias else dw)
