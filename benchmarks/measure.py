@@ -42,10 +42,14 @@ def machine(threads: int) -> str:
 
 
 def when() -> str:
-    """The day, and the commit that is measured ("-dirty" if there is more than that)."""
-    commit = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    at = subprocess.run(commit, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    return f"{time.strftime('%Y-%m-%d')} at {at or 'no commit'}"
+    """The day, and the commit that is measured ("-dirty" if there is more than that, but for the page of results)."""
+
+    def git(*command: str) -> str:
+        return subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    commit = git("rev-parse", "--short", "HEAD") or "no commit"
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{DOCUMENT.relative_to(ROOT)}")
+    return f"{time.strftime('%Y-%m-%d')} at {commit}{'-dirty' if changed else ''}"
 
 
 def heading(threads: int) -> str:
