@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,15 +14,15 @@ MANY = 1024  # positions in all images that repay several chunks
 
 
 @dataclass(frozen=True)
-class Chunks:
+class Chunks(ABC):
     """Some images, some rows of one group's sums: a task. It follows from the shape alone, as it decides rounding."""
 
     of: Plane
 
     @property
+    @abstractmethod
     def parts(self) -> int:
         """Into how many tasks the rows of a group are cut."""
-        raise NotImplementedError
 
     @property
     def rows(self) -> int:
@@ -29,9 +30,9 @@ class Chunks:
         return self.of.depth
 
     @property
+    @abstractmethod
     def line(self) -> int:
         """From one row of the sums to the next."""
-        raise NotImplementedError
 
     @cached_property
     def chunk(self) -> int:

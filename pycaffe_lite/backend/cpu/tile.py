@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import platform
 
+from .atoms import compiled_only
 from .vector import AVX2, AVX512, LANES
 
 VECTORS = 2
@@ -31,7 +32,7 @@ def multiply_tile(a, a_row, a_step, b, b_step, start, start_row, c, c_row, k, ro
     A[i, p] is a[i * a_row + p * a_step], B[p, j] is b[p * b_step + j], start likewise with `start_row`
     (0: the same row for all; a null pointer: zeros), c with `c_row`.
     """
-    raise NotImplementedError("compiled code only")
+    compiled_only()
 
 
 MOST_TAPS, MOST_VECTORS, SQUARE = 7, 4, 9
@@ -49,7 +50,7 @@ def multiply_neighbours(a, table, b, start, start_row, c, k, rows, vectors, floo
 
     B and C are as wide as the tile, `vectors` vectors, row by row; `start` is as in `multiply_tile`.
     """
-    raise NotImplementedError("compiled code only")
+    compiled_only()
 
 
 def multiply_listed(a, a_row, table, b, bias, c, c_row, k, rows, vectors, floor):  # type: ignore[no-untyped-def]
@@ -57,7 +58,7 @@ def multiply_listed(a, a_row, table, b, bias, c, c_row, k, rows, vectors, floor)
 
     A[i, p] is a[i * a_row + p]. Row i begins with bias[i], or with zeros where that is a null pointer.
     """
-    raise NotImplementedError("compiled code only")
+    compiled_only()
 
 
 def multiply_taps(a, table, pitch, b, start, c, c_row, k, rows, vectors):  # type: ignore[no-untyped-def]
@@ -66,4 +67,4 @@ def multiply_taps(a, table, pitch, b, start, c, c_row, k, rows, vectors):  # typ
     With SQUARE rows they are three lines of three neighbours, the lines `pitch` apart. Rows of c, and of
     start, are c_row apart.
     """
-    raise NotImplementedError("compiled code only")
+    compiled_only()
