@@ -164,11 +164,19 @@ def lifetimes(graph: Graph) -> list[Buffer]:
             if not node.bottom or node.layer.on_host:
                 written.difference_update(t.data_memory for t in node.top)
     losses = {top for node in graph.nodes for top, weight in zip(node.top, node.loss_weights) if weight}
+    always = losses | set(faulty(graph))
     for blob in all_blobs(graph):
         for memory in (blob.data_memory, blob.diff_memory):
-            if (blob.name in graph.kept or blob in losses) and memory.root in life:
+            if (blob.name in graph.kept or blob in always) and memory.root in life:
                 life[memory.root].first, life[memory.root].last = 0, end
     return list(life.values())
+
+
+def faulty(graph: Graph) -> Iterator[Blob]:
+    """Labels, indices and the like: where the device runs ahead, a wrong one is told long after it was read."""
+    for node in graph.nodes if graph.device.asynchronous else ():
+        if hasattr(node.layer, "fault"):
+            yield from (blob for blob, wanted in zip(node.bottom, node.propagate_down) if not wanted)
 
 
 def turns(graph: Graph) -> Iterator[tuple[Step, int, int]]:

@@ -13,7 +13,8 @@ from pycaffe_lite.backend.gpu.device import CupyGpu
 from pycaffe_lite.data import mnist, synthetic_digits
 from pycaffe_lite.errors import DataError
 from pycaffe_lite.net.net import Net
-from pycaffe_lite.proto import NetParameter, SolverParameter, upgrade
+from pycaffe_lite.net.plan import lifetimes
+from pycaffe_lite.proto import NetParameter, SolverParameter, caffe_pb2, upgrade
 from pycaffe_lite.solver.report import Report
 from pycaffe_lite.solver.solver import Solver, TrainingError
 
@@ -31,7 +32,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def solver_of(folder: Path, slim: bool = True, **fields: object) -> Solver:
+def solver_of(folder: Path, slim: bool = True, share_memory: bool = False, **fields: object) -> Solver:
     """LeNet's solver with fields changed; its net has small batches, and a Dropout layer behind ip1.
 
     A slim one has a tenth of the channels: emulated threads take their time.
@@ -53,7 +54,7 @@ def solver_of(folder: Path, slim: bool = True, **fields: object) -> Solver:
         param.ClearField(field)
     given = {"random_seed": 3, "test_iter": [2], "test_interval": 1000, "snapshot_after_train": False} | fields
     param.MergeFrom(SolverParameter(net_param=model, **given))
-    return Solver(param)
+    return Solver(param, share_memory=share_memory)
 
 
 def losses(solver: Solver, iterations: int) -> list[float]:
@@ -191,8 +192,21 @@ def poison(solver: Solver) -> str:
     return "none"
 
 
-def test_a_wrong_label_is_named_when_its_batch_is_long_gone(digits, gpu):
-    solver = solver_of(digits, display=10)
+def test_labels_that_are_computed_keep_their_place_until_a_wrong_one_is_told(digits, gpu):
+    param = solver_of(digits).net.param
+    param.layer.add(name="same", type="Power", bottom=["label"], top=["target"])
+    (loss,) = (layer for layer in param.layer if layer.type == "SoftmaxWithLoss")
+    loss.bottom[1] = "target"
+    layers = sorted(param.layer, key=lambda layer: layer.type != "Data" and layer.name != "same")
+    graph = Net.from_proto(NetParameter(layer=layers, state={"phase": caffe_pb2.TRAIN}), share_memory=True).graph
+    life = {buffer.memory: buffer for buffer in lifetimes(graph)}
+    target = life[graph.blobs["target"].data_memory.root]
+    assert (target.first, target.last) == (0, 2 * len(graph.nodes))
+
+
+@pytest.mark.parametrize("share_memory", [False, True])
+def test_a_wrong_label_is_named_when_its_batch_is_long_gone(digits, gpu, share_memory):
+    solver = solver_of(digits, display=10, share_memory=share_memory)
     solver.step(1)
     stream = solver.net.layers[0].stream()
     honest, batches = stream.next, iter(range(100))
